@@ -1,0 +1,172 @@
+//! Facts about work in progress. Logs, metrics and progress bars are observers of them.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::ErrorKind;
+use crate::name::{Name, PointId};
+
+/// Something that happened. Names and amounts only: no content, no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A run began.
+    BackupStarted {
+        /// The point in the making.
+        point: PointId,
+        /// The components that it will hold.
+        components: Vec<Name>,
+    },
+    /// A hook's `before` or `after` ended.
+    HookDone {
+        /// The hook, as it displays itself.
+        hook: String,
+        /// `before` or `after`.
+        phase: &'static str,
+        /// What went wrong, if anything.
+        error: Option<ErrorKind>,
+    },
+    /// An item grew.
+    ItemProgress {
+        /// The component that it belongs to.
+        component: Name,
+        /// The item's name.
+        item: String,
+        /// Plain bytes so far.
+        bytes: u64,
+    },
+    /// An item is whole and stored.
+    ItemDone {
+        /// The component that it belongs to.
+        component: Name,
+        /// The item's name.
+        item: String,
+        /// Plain bytes.
+        bytes: u64,
+        /// Stored bytes.
+        stored: u64,
+    },
+    /// A component's export ended.
+    ComponentDone {
+        /// Which.
+        component: Name,
+        /// How.
+        outcome: crate::vault::Outcome,
+        /// How long it took.
+        took: Duration,
+    },
+    /// The point exists from now on.
+    Committed {
+        /// Which.
+        point: PointId,
+        /// Whether a component is missing in it.
+        partial: bool,
+    },
+    /// A run ended without a point.
+    BackupFailed {
+        /// The point that is not.
+        point: PointId,
+        /// Why.
+        error: ErrorKind,
+    },
+    /// Something is odd and a person should look.
+    Warning {
+        /// Where: a point, key or component.
+        place: String,
+        /// What.
+        message: String,
+    },
+    /// An item was read and proved.
+    ItemVerified {
+        /// The point.
+        point: PointId,
+        /// The component.
+        component: String,
+        /// The item's name, or its key where the name is sealed.
+        item: String,
+        /// Bytes read for the proof.
+        bytes: u64,
+    },
+    /// Bytes of a restore passed on to the importer.
+    RestoreProgress {
+        /// The point.
+        point: PointId,
+        /// Plain bytes so far.
+        bytes: u64,
+    },
+    /// A point was marked for deletion; its grace began.
+    Tombstoned {
+        /// Which.
+        point: PointId,
+    },
+    /// A point and its bytes are gone.
+    Deleted {
+        /// Which.
+        point: PointId,
+        /// Stored bytes that are free now.
+        bytes: u64,
+    },
+}
+
+impl Event {
+    /// The event's name in logs and metrics. The list in the crate's tests is the specification.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::BackupStarted { .. } => "backup_started",
+            Self::HookDone { .. } => "hook_done",
+            Self::ItemProgress { .. } => "item_progress",
+            Self::ItemDone { .. } => "item_done",
+            Self::ComponentDone { .. } => "component_done",
+            Self::Committed { .. } => "committed",
+            Self::BackupFailed { .. } => "backup_failed",
+            Self::Warning { .. } => "warning",
+            Self::ItemVerified { .. } => "item_verified",
+            Self::RestoreProgress { .. } => "restore_progress",
+            Self::Tombstoned { .. } => "tombstoned",
+            Self::Deleted { .. } => "deleted",
+        }
+    }
+}
+
+/// Hears of events. Called on the working task: be quick and do not block.
+pub trait Observer: Send + Sync + 'static {
+    /// Something happened.
+    fn event(&self, event: &Event);
+}
+
+impl<F: Fn(&Event) + Send + Sync + 'static> Observer for F {
+    fn event(&self, event: &Event) {
+        self(event);
+    }
+}
+
+/// All observers of a program.
+#[derive(Clone, Default)]
+pub(crate) struct Observers(Vec<Arc<dyn Observer>>);
+
+impl Observers {
+    pub(crate) fn add(&mut self, observer: impl Observer) {
+        self.0.push(Arc::new(observer));
+    }
+
+    /// Logs the event and tells every observer.
+    pub(crate) fn emit(&self, event: &Event) {
+        match event {
+            Event::ItemProgress { .. } | Event::RestoreProgress { .. } => tracing::trace!(?event, "{}", event.name()),
+            Event::Warning { place, message } => tracing::warn!(place, message, "warning"),
+            Event::BackupFailed { point, error } => tracing::error!(%point, %error, "backup_failed"),
+            _ => tracing::info!(?event, "{}", event.name()),
+        }
+        for observer in &self.0 {
+            observer.event(event);
+        }
+    }
+}
+
+impl Debug for Observers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Observers({})", self.0.len())
+    }
+}

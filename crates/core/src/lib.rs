@@ -1,0 +1,21 @@
+//! Backstay's core: the traits, the vault and the engine. Applications use it through the `backstay` facade.
+
+pub mod clock;
+mod digest;
+pub mod engine;
+mod error;
+mod event;
+mod limits;
+mod name;
+pub mod retention;
+mod secret;
+pub mod source;
+pub mod store;
+pub mod vault;
+
+pub use digest::{Blake3, Sha256};
+pub use error::{Error, ErrorKind, Result};
+pub use event::{Event, Observer};
+pub use limits::Limits;
+pub use name::{Name, PointId, RunId, Tag};
+pub use secret::Secret;

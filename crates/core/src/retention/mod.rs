@@ -1,0 +1,5 @@
+//! Which points stay and which may go.
+
+mod policy;
+
+pub use policy::{Action, PointState, PointSummary, Proposal, RetentionPolicy};
