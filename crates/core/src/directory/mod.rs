@@ -13,6 +13,7 @@ mod globs;
 mod identity;
 mod import;
 mod listing;
+mod make;
 mod owner;
 mod pack;
 mod place;
@@ -24,6 +25,9 @@ mod target;
 mod walk;
 mod write;
 mod xattr;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
