@@ -114,10 +114,11 @@ impl KeepRules {
         AnyOf::default().and(self).and(policy)
     }
 
-    /// Whether no rule is set. Such rules let nothing go.
+    /// Whether no rule keeps anything. Such rules are a mistake; they let nothing go.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.slots().iter().all(|(_, n)| *n == 0) && self.within.is_none() && self.at_least.is_none()
+        let spans = self.within.is_some_and(Span::is_positive);
+        self.slots().iter().all(|(_, n)| *n == 0) && !spans && self.at_least.unwrap_or(0) == 0
     }
 
     /// Everything that is wrong with these rules: that there are none, a minimum of zero, a span that is not positive.

@@ -178,7 +178,12 @@ fn of_points_of_one_moment_the_greater_id_is_the_newer_one() {
 fn rules_that_say_nothing_let_nothing_go() {
     let points = berlin(&["2016-11-20T06:00", "2026-11-20T06:00"]);
     let now = now("2026-11-20T12:00");
-    assert_eq!(kept(&KeepRules::default(), &points, &now).len(), 2);
+    for rules in
+        [KeepRules::default(), Keep::daily(0), Keep::at_least(0), Keep::within(0.days()), Keep::within(-1.day())]
+    {
+        assert_eq!(kept(&rules, &points, &now).len(), 2, "{rules}");
+        assert!(rules.problems().iter().any(|problem| problem.context("field") == Some("keep")));
+    }
     assert_eq!(AnyOf::default().propose(&points, &now), []);
 }
 

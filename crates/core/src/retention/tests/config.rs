@@ -10,10 +10,7 @@ fn rules_are_the_same_from_toml_json_and_code() {
     let rules = Keep::last(1).hourly(2).daily(3).weekly(4).monthly(5).yearly(6).within(7.days()).at_least(8);
     let toml = toml::to_string(&rules).unwrap();
     let json = serde_json::to_string(&rules).unwrap();
-    assert_eq!(
-        json,
-        concat!(r#"{"last":1,"hourly":2,"daily":3,"weekly":4,"monthly":5,"yearly":6,"within":"7d","at_least":8}"#)
-    );
+    assert_eq!(json, r#"{"last":1,"hourly":2,"daily":3,"weekly":4,"monthly":5,"yearly":6,"within":"7d","at_least":8}"#);
     let [from_toml, from_json]: [KeepRules; 2] = [toml::from_str(&toml).unwrap(), serde_json::from_str(&json).unwrap()];
     assert_eq!(format!("{from_toml:?}"), format!("{rules:?}"));
     assert_eq!(format!("{from_json:?}"), format!("{rules:?}"));

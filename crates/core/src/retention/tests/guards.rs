@@ -58,9 +58,12 @@ fn expiring(decisions: &[Decision]) -> Vec<usize> {
     decisions.iter().enumerate().filter(|(_, d)| d.action == Action::Expire).map(|(i, _)| i).collect()
 }
 
+/// Days, retired components, what expires in the end, how many points are read.
+type Case = (&'static [&'static str], &'static [(&'static str, i64)], &'static [usize], usize);
+
 #[test]
 fn the_newest_good_item_of_each_component_stays_whichever_point_holds_it() {
-    let table: [(&[&str], &[(&str, i64)], &[usize], usize); 12] = [
+    let table: [Case; 12] = [
         // Everything may go but for the newest.
         (&["-a b", "-a b", "-a b"], &[], &[0, 1], 3),
         (&["-a b", "-a b", "a b"], &[], &[0, 1], 3),
