@@ -31,9 +31,7 @@ pub(super) fn build_seconds() -> Result<f64> {
     let mut seconds = Vec::new();
     for _ in 0..RUNS {
         let target = folder.join("target");
-        if target.exists() {
-            fs::remove_dir_all(&target).doing(target.display())?;
-        }
+        data::remove(&target)?;
         let mut build = at(&folder, "build");
         build.arg("--offline").env("CARGO_TARGET_DIR", &target);
         let (outcome, took) = timed(|| succeed(build));

@@ -3,9 +3,12 @@
 //! Standard output has one line per result and nothing else; what goes on meanwhile is told on standard error.
 
 mod compare;
+mod content;
 mod data;
 mod embed;
 mod pipeline;
+mod place;
+mod retention;
 mod side;
 
 use crate::result::Result;
@@ -21,7 +24,7 @@ const BENCHES: [(&str, Measure); 10] = [
     ("directory.large", Measure::Ratio(pipeline::large_files)),
     ("embed.crates", Measure::Figure(embed::crates, "crates")),
     ("embed.build_s", Measure::Figure(embed::build_seconds, "s")),
-    ("retention.million", Measure::Figure(pipeline::retention_seconds, "s")),
+    ("retention.million", Measure::Figure(retention::million, "s")),
 ];
 
 enum Measure {

@@ -1,14 +1,12 @@
-//! The byte path against `zstd -3 -T0 | age`, and what else our sides can tell.
+//! The byte path against `zstd -3 -T0 | age`, and back.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use super::compare::{RUNS, Ratio, alternate, median};
+use super::compare::{Ratio, alternate};
 use super::data;
+use super::place::Place;
 use super::side::{OurSide, pipe};
-use crate::result::{Doing, Result};
-use crate::tools;
+use crate::result::Result;
 
 // `$1` is the input, `$2` the recipient or the identity file, `$3` the output.
 const SEAL_FILE: &str = r#"zstd -3 -T0 -q -c "$1" | age -r "$2" > "$3"; sync "$3""#;
@@ -70,13 +68,6 @@ pub(super) fn peak_64_workers() -> Result<f64> {
     Ok(side.run(&[input.as_os_str(), vault.as_os_str(), "64".as_ref()])?.value("peak_kib")? / 1024.0)
 }
 
-/// How long deciding over a million points takes. Our side times it: making the points is no part of it.
-pub(super) fn retention_seconds() -> Result<f64> {
-    let side = OurSide::build("retention_million")?;
-    let seconds: Result<Vec<f64>> = (0..RUNS).map(|_| side.run::<&str>(&[])?.value("seconds")).collect();
-    Ok(median(seconds?))
-}
-
 fn seal(name: &'static str, script: &str, input: fn() -> Result<PathBuf>) -> Result<Ratio> {
     let side = OurSide::build(name)?;
     let (input, place) = (input()?, Place::new()?);
@@ -85,55 +76,6 @@ fn seal(name: &'static str, script: &str, input: fn() -> Result<PathBuf>) -> Res
         || Ok(side.run(&[&input, &place.fresh("ours")?])?.run),
         || pipe(script, &[input.as_os_str(), place.recipient.as_ref(), place.fresh("theirs")?.as_os_str()]),
     )
-}
-
-/// A folder for one comparison, gone when it is over, with a key for the age program.
-struct Place {
-    folder: PathBuf,
-    recipient: String,
-}
-
-impl Place {
-    fn new() -> Result<Self> {
-        tools::ensure()?;
-        let folder = data::folder()?.join("run");
-        remove(&folder)?;
-        fs::create_dir_all(&folder).doing(folder.display())?;
-        pipe(r#"age-keygen -o "$1" 2> /dev/null"#, &[folder.join("key")])?;
-        let mut command = Command::new("age-keygen");
-        let output =
-            command.arg("-y").arg(folder.join("key")).stderr(Stdio::inherit()).output().doing("run age-keygen")?;
-        let recipient = String::from_utf8(output.stdout).doing("read the recipient")?.trim_end().to_owned();
-        Ok(Self { folder, recipient })
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    /// A path where nothing is: what an earlier run left there is removed, outside the time that is taken.
-    fn fresh(&self, name: &str) -> Result<PathBuf> {
-        let path = self.file(name);
-        remove(&path)?;
-        Ok(path)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Err(error) = remove(&self.folder) {
-            eprintln!("{error}");
-        }
-    }
-}
-
-fn remove(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        fs::remove_dir_all(path).doing(path.display())?;
-    } else if path.exists() {
-        fs::remove_file(path).doing(path.display())?;
-    }
-    Ok(())
 }
 
 /// A restore that is fast and wrong is not a result.
