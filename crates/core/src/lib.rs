@@ -2,6 +2,8 @@
 
 pub mod clock;
 mod digest;
+#[cfg(target_os = "linux")]
+pub mod directory;
 pub mod engine;
 mod error;
 mod event;
