@@ -30,12 +30,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut decisions = decide(&points, proposals, now.timestamp(), &held);
     // 3. The newest good item of each component stays. An engine reads manifests for this; here a rule knows.
     let mut guard = NewestGood::new(&points, &decisions, now.timestamp(), BTreeMap::new());
-    while let Some(id) = guard.wanted().pop() {
-        if let Some(point) = points.iter().find(|point| point.id == id) {
-            guard.read(&id, good_components(point));
+    loop {
+        let wanted = guard.wanted();
+        if wanted.is_empty() {
+            break guard.finish(&mut decisions);
+        }
+        for point in points.iter().filter(|point| wanted.contains(&point.id)) {
+            guard.read(&point.id, good_components(point));
         }
     }
-    guard.finish(&mut decisions);
     // 4. More than half at once is refused: a first plan over a year of points is one that a person allows.
     let Err(refused) = check_mass_expiry(&decisions) else {
         return Err("a plan that lets nearly all points go was not refused".into());
