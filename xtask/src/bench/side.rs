@@ -1,4 +1,4 @@
-//! The processes that run: ours from `benches/sides.rs`, theirs as a shell pipe.
+//! The processes that run: ours from `benches/sides/`, theirs as a shell pipe.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use super::compare::Run;
 use crate::result::{Doing, Result};
 use crate::workspace::{cargo, timed};
 
-/// One function of `benches/sides.rs`, built for speed.
+/// One function of `benches/sides/`, built for speed.
 pub(super) struct OurSide {
     name: &'static str,
     program: PathBuf,
