@@ -42,6 +42,8 @@ fn a_folder_that_is_not_there_is_never_made_by_open() {
     assert_eq!(kind(LocalStore::create(path.join("vault"))), ErrorKind::NotFound);
     LocalStore::create(&path).unwrap();
     LocalStore::create(&path).unwrap();
+    symlink(&path, folder.path().join("link")).unwrap();
+    LocalStore::create(folder.path().join("link/vault")).unwrap();
     std::fs::write(path.join("file"), "").unwrap();
     assert_eq!(kind(LocalStore::open(path.join("file"))), ErrorKind::Invalid);
 }
