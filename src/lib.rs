@@ -1,1 +1,3 @@
 //! Facade.
+
+pub use backstay_core::{Error, ErrorKind, Name, PointId, Result, Tier, retention};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// The name of a source, tier, component or custodian: 1 to 63 of `a-z`, `0-9`, `-`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Name(String);
+pub struct Name(Arc<str>);
 
 impl Name {
     /// Checks and takes a name.
@@ -24,7 +25,7 @@ impl Name {
         let name = name.into();
         let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if (1..=63).contains(&name.len()) && name.chars().all(legal) {
-            Ok(Self(name))
+            Ok(Self(name.into()))
         } else {
             Err(Error::new(ErrorKind::Invalid, "a name has 1 to 63 characters out of a-z, 0-9 and `-`")
                 .with("got", name))
@@ -59,7 +60,7 @@ pub struct RunId {
 /// 8 lower-case base32 characters (RFC 4648, 40 bits): the random part of a [`RunId`], or an attempt at one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Tag(String);
+pub struct Tag(Arc<str>);
 
 /// Everything that names a point: whose it is, which tier, which run. Written `SOURCE/TIER/ID`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -94,7 +95,7 @@ impl Tag {
     pub fn new(random: &dyn Random) -> Self {
         let mut bytes = [0; 5];
         random.fill(&mut bytes);
-        Self(base32(&bytes))
+        Self(base32(&bytes).into())
     }
 
     /// The 8 characters.
@@ -154,7 +155,7 @@ impl FromStr for Tag {
 
     fn from_str(text: &str) -> Result<Self> {
         if text.len() == 8 && text.bytes().all(|b| ALPHABET.contains(&b)) {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(Error::new(ErrorKind::Invalid, "expected 8 characters out of a-z and 2-7").with("got", text))
         }
