@@ -39,6 +39,15 @@ fn no_test_is_ignored() {
 }
 
 #[test]
+fn every_example_is_in_the_readme() {
+    let readme = read(&root().join("README.md"));
+    for entry in fs::read_dir(root().join("examples")).unwrap() {
+        let name = entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(readme.contains(&format!("[`{name}`]")), "README.md does not name the example {name}");
+    }
+}
+
+#[test]
 fn the_facade_stays_light() {
     let output = Command::new(env!("CARGO"))
         .current_dir(root())

@@ -41,7 +41,8 @@ impl Name {
 
 /// The ID of a run and of the point that it commits: `20261120t064200z-` and 8 base32 characters.
 ///
-/// IDs sort by time; the random part keeps those of several hosts apart.
+/// IDs sort by time, to the millisecond: the first 2 of the 8 characters count the milliseconds of the second, the others
+/// are random and keep those of several hosts apart.
 ///
 /// ```
 /// use backstay_core::RunId;
@@ -75,14 +76,18 @@ pub struct PointId {
 }
 
 impl RunId {
-    /// An ID for a run that begins at `time`, kept to the second.
+    /// An ID for a run that begins at `time`.
     #[must_use]
     pub fn new(time: Timestamp, random: &dyn Random) -> Self {
-        let time = Timestamp::from_second(time.as_second()).unwrap_or(time);
-        Self { time, tag: Tag::new(random) }
+        let second = time.as_second();
+        let millisecond = usize::try_from(time.as_millisecond() - second * 1000).unwrap_or_default();
+        let mut tag: String =
+            [millisecond / 32, millisecond % 32].iter().map(|d| char::from(IN_ORDER[d % 32])).collect();
+        tag.push_str(&Tag::new(random).0[2..]);
+        Self { time: Timestamp::from_second(second).unwrap_or(time), tag: Tag(tag.into()) }
     }
 
-    /// When the run began, by the clock of the host that ran it.
+    /// When the run began, by the clock of the host that ran it, to the second.
     #[must_use]
     pub fn time(&self) -> Timestamp {
         self.time
@@ -106,6 +111,8 @@ impl Tag {
 }
 
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+/// The same characters in the order in which keys sort.
+const IN_ORDER: &[u8; 32] = b"234567abcdefghijklmnopqrstuvwxyz";
 
 /// Lower-case base32 of RFC 4648 without padding.
 pub(crate) fn base32(bytes: &[u8]) -> String {
@@ -245,6 +252,21 @@ mod tests {
         ] {
             assert!(wrong.parse::<RunId>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn ids_of_one_second_sort_by_the_millisecond() {
+        #[derive(Debug)]
+        struct Constant;
+        impl Random for Constant {
+            fn fill(&self, bytes: &mut [u8]) {
+                bytes.fill(0xa5);
+            }
+        }
+        let at = |ms: i64| RunId::new(Timestamp::from_millisecond(1_795_000_000_000 + ms).unwrap(), &Constant);
+        let ids: Vec<RunId> = (0..2000).map(at).collect();
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1] && pair[0].to_string() < pair[1].to_string()));
+        assert_eq!(ids[7].to_string().parse::<RunId>().unwrap(), ids[7]);
     }
 
     #[test]

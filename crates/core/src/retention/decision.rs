@@ -35,17 +35,25 @@ impl Decision {
     }
 }
 
+impl Decision {
+    /// The reasons in one line; of a veto, both sides.
+    #[must_use]
+    pub fn why(&self) -> String {
+        let policy = self.reasons.join(", ");
+        match &self.veto {
+            Some(veto) => format!("{veto} (the policy: {policy})"),
+            None => policy,
+        }
+    }
+}
+
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let action = match self.action {
             Action::Keep => "keep",
             Action::Expire => "expire",
         };
-        write!(f, "{action} {}: ", self.id)?;
-        match &self.veto {
-            Some(veto) => write!(f, "{veto} (the policy: {})", self.reasons.join(", ")),
-            None => f.write_str(&self.reasons.join(", ")),
-        }
+        write!(f, "{action} {}: {}", self.id, self.why())
     }
 }
 

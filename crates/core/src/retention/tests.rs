@@ -213,22 +213,3 @@ fn policies_add_up_and_silence_keeps() {
     );
     assert_eq!(silent, [expected]);
 }
-
-#[test]
-#[ignore = "a figure for people: cargo test --release -- --ignored --nocapture million"]
-fn a_million_points_are_decided_in_well_under_a_second() {
-    use crate::clock::{Clock, SystemClock};
-    let end: Timestamp = "2026-11-20T06:00:00Z".parse().unwrap();
-    let at = |i: i64| end - jiff::SignedDuration::from_mins(5 * (1_000_000 - i));
-    let points: Vec<_> = (0..1_000_000).map(|i| PointSummary::new(id(at(i), 0), at(i), PointState::Complete)).collect();
-    let now = end.to_zoned(jiff::tz::TimeZone::get("Europe/Berlin").unwrap());
-    for rules in [Keep::hourly(48).daily(30).weekly(8).monthly(12).yearly(10), Keep::within(14.days())] {
-        let begun = SystemClock.monotonic();
-        let proposals = rules.propose(&points, &now);
-        let proposed = SystemClock.monotonic();
-        let decisions = decide(&points, proposals, now.timestamp(), &std::collections::BTreeMap::new());
-        let decided = SystemClock.monotonic();
-        let kept = decisions.iter().filter(|d| d.action == Action::Keep).count();
-        println!("{rules}: {kept} kept; propose {:?}, decide {:?}", proposed - begun, decided - proposed);
-    }
-}

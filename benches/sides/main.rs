@@ -10,6 +10,11 @@
 //! A side is a function and a row of `SIDES`. What it tells goes to standard output as `key=value`; the most memory that
 //! the process ever held is told for each.
 
+mod backup;
+mod file;
+mod restore;
+mod retention;
+
 use std::error::Error;
 use std::process::ExitCode;
 use std::{env, fs};
@@ -17,7 +22,12 @@ use std::{env, fs};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 type Side = fn(&[String]) -> Result<()>;
 
-const SIDES: &[(&str, Side)] = &[];
+const SIDES: &[(&str, Side)] = &[
+    ("backup_stream", backup::stream),
+    ("restore_stream", restore::stream),
+    ("backup_directory", backup::directory),
+    ("retention_million", retention::million),
+];
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
