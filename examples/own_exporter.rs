@@ -12,10 +12,11 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use backstay::source::{
     CheckReport, ExportReport, ExportRequest, ExporterInfo, Facts, ImportAction, ImportOptions, ImportPlan,
-    ImportReport, ItemInfo, ItemSink, ItemSource, ItemSpec, ResourceExporter, ResourceImporter,
+    ImportReport, ItemInfo, ItemSink, ItemSource, ItemSpec, Problem, ResourceExporter, ResourceImporter,
 };
 use backstay::{Backstay, Error, ErrorKind, Keep, Keyring, MemoryStore, Result, Tier, Vault};
 use backstay_testkit::conformance::source;
+use backstay_testkit::items::Items;
 use futures_util::TryStreamExt;
 
 type Table = BTreeMap<String, String>;
@@ -48,12 +49,12 @@ impl Notes {
         Ok(table)
     }
 
-    /// What an import does to one note; decided when planning and once more when applying.
-    fn decide(present: Option<&String>, wanted: &str, options: &ImportOptions) -> ImportAction {
+    /// What an import does to one note. Applied later than planned, it overwrites only what the plan named.
+    fn decide(present: Option<&String>, wanted: &str, may_overwrite: bool) -> ImportAction {
         match present {
             None => ImportAction::Create,
             Some(text) if text == wanted => ImportAction::Unchanged,
-            Some(_) if options.overwrite => ImportAction::Overwrite,
+            Some(_) if may_overwrite => ImportAction::Overwrite,
             Some(_) => ImportAction::Conflict,
         }
     }
@@ -94,7 +95,7 @@ impl ResourceImporter for Notes {
     async fn plan(&self, items: &dyn ItemSource, options: &ImportOptions) -> Result<ImportPlan> {
         let (mut plan, present) = (ImportPlan::new(self.to_string(), options), self.table());
         for (title, text) in Self::read(items).await? {
-            let action = Self::decide(present.get(&title), &text, options);
+            let action = Self::decide(present.get(&title), &text, options.overwrite);
             plan.bytes += text.len() as u64;
             plan.add(action, title, "a note of this title is there and differs");
         }
@@ -105,15 +106,24 @@ impl ResourceImporter for Notes {
         let (wanted, mut report) = (Self::read(items).await?, ImportReport::default());
         let mut table = self.0.lock().expect("nobody panics with the table in hand");
         for (title, text) in wanted {
-            let action = Self::decide(table.get(&title), &text, &plan.options);
-            if matches!(action, ImportAction::Create | ImportAction::Overwrite) {
+            let planned = plan.entries.iter().any(|e| e.action == ImportAction::Overwrite && e.what == title);
+            let action = Self::decide(table.get(&title), &text, planned);
+            report.add(action);
+            if action == ImportAction::Conflict {
+                report.problems.push(Problem::new(title, "another note of this title is there"));
+            } else if action != ImportAction::Unchanged {
                 report.bytes += text.len() as u64;
                 table.insert(title, text);
             }
-            report.add(action);
         }
         Ok(report)
     }
+}
+
+/// What an exporter made, of a few kilobytes.
+fn many_notes(text: &str) -> String {
+    let notes: Vec<String> = (0..200).map(|i| format!("\"note {i}\": \"{text}\"")).collect();
+    format!("{{{}}}", notes.join(","))
 }
 
 impl fmt::Display for Notes {
@@ -126,6 +136,14 @@ impl fmt::Display for Notes {
 async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     source::exporter(|_case| Ok(Arc::new(Notes::new([("milk", "two bottles")])))).await.assert();
     println!("the exporter keeps its contract");
+    let setup = |_case: &'static str| {
+        let (items, other) = (Items::new("notes", "notes"), Items::new("notes", "notes"));
+        items.add("table", "json", many_notes("as exported"));
+        other.add("table", "json", many_notes("in another state"));
+        Ok(source::ImporterSetup { importer: Arc::new(Notes::new([])), items, other })
+    };
+    source::importer(setup).await.assert();
+    println!("the importer keeps its contract");
 
     let vault = Vault::create(MemoryStore::new()).keyring(&Keyring::generate()?).build().await?;
     let live = Notes::new([("milk", "two bottles"), ("rent", "paid")]);
@@ -138,8 +156,8 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let lost = Notes::new([("milk", "none")]);
     let plan = backstay.restore(&point.id).into(lost.clone()).plan().await?;
     println!("{plan}");
-    let report = plan.apply().await?;
-    assert_eq!(report.import.counts[&ImportAction::Conflict], 1, "what is there stays unless told otherwise");
+    let partial = plan.apply().await.expect_err("what is there stays unless told otherwise");
+    println!("{partial}");
     let overwrite = ImportOptions::default().danger_overwrite();
     backstay.restore(&point.id).options(overwrite).into(lost.clone()).plan().await?.apply().await?;
     assert_eq!(lost.table(), live.table());
