@@ -1,5 +1,22 @@
 //! What the stored bytes mean: layout, manifests, marks, encoding, sealing, signing.
 
+mod age_header;
+mod age_stream;
+mod epoch;
+mod keyring;
+mod seal;
+mod sign;
+mod ssh;
+mod trust;
+mod vault_id;
+
+pub use epoch::Epoch;
+pub use keyring::Keyring;
+pub use seal::{Identity, Recipient, open_bytes, seal_bytes};
+pub use sign::{PublicKey, SigningKey};
+pub use trust::{AllowedSigner, AllowedSigners, Signer};
+pub use vault_id::VaultId;
+
 /// How a component ended in a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
