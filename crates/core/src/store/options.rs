@@ -6,7 +6,7 @@ use std::ops::Range;
 use jiff::Timestamp;
 
 use crate::digest::Sha256;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, Result};
 use crate::store::{ByteStream, Key, Prefix};
 
 /// What a store can do. Checked when a vault is opened, so that nothing fails as unsupported in the middle of a run.
@@ -91,6 +91,26 @@ impl PutOptions {
         self.sha256 = Some(digest);
         self
     }
+
+    /// Refuses content other than the named one. For authors of stores.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if [`sha256`](Self::sha256) is given and is not that of `data`.
+    pub fn check(&self, data: &[u8]) -> Result<()> {
+        match self.sha256 {
+            Some(expected) => expect(expected, Sha256::of(data)),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) fn expect(expected: Sha256, got: Sha256) -> Result<()> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Corrupt, "the content is not the one that was announced")
+        .with("expected", expected)
+        .with("got", got))
 }
 
 /// Options of [`get`](crate::store::ObjectStore::get).
@@ -118,6 +138,26 @@ impl GetOptions {
     pub fn with_version(mut self, version: VersionId) -> Self {
         self.version = Some(version);
         self
+    }
+
+    /// The bytes wanted of the object `meta`, cut to its size. For authors of stores.
+    ///
+    /// # Errors
+    /// [`Conflict`](ErrorKind::Conflict) if it is not the object of [`if_match`](Self::if_match),
+    /// [`Invalid`](ErrorKind::Invalid) if the range is empty or begins at or after the end.
+    pub fn bytes_of(&self, meta: &ObjectMeta) -> Result<Range<u64>> {
+        if self.if_match.is_some() && self.if_match != meta.etag {
+            let error = Error::new(ErrorKind::Conflict, "the object is not the one that was meant");
+            return Err(error.with("key", &meta.key).advise("look at it again with head"));
+        }
+        match self.range.clone() {
+            None => Ok(0..meta.size),
+            Some(range) if range.start < range.end.min(meta.size) => Ok(range.start..range.end.min(meta.size)),
+            Some(range) => Err(Error::new(ErrorKind::Invalid, "no byte of the object lies in the range")
+                .with("key", &meta.key)
+                .with("range", format!("{}..{}", range.start, range.end))
+                .with("size", meta.size)),
+        }
     }
 }
 
@@ -271,13 +311,13 @@ pub struct DeleteOutcome {
     /// What was to be deleted.
     pub object: ObjectRef,
     /// Why it still stands, if it does.
-    pub result: Result<(), Error>,
+    pub result: Result<()>,
 }
 
 impl DeleteOutcome {
     /// An outcome.
     #[must_use]
-    pub fn new(object: ObjectRef, result: Result<(), Error>) -> Self {
+    pub fn new(object: ObjectRef, result: Result<()>) -> Self {
         Self { object, result }
     }
 }
@@ -299,6 +339,22 @@ impl Lock {
     #[must_use]
     pub fn until(time: Timestamp) -> Self {
         Self { until: Some(time), ..Self::default() }
+    }
+
+    /// Whether it forbids deletion at `now`.
+    #[must_use]
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.hold || self.until.is_some_and(|until| until > now)
+    }
+
+    /// The stricter of both in every respect.
+    #[must_use]
+    pub fn extended_by(&self, other: &Self) -> Self {
+        Self {
+            until: self.until.max(other.until),
+            bypassable: self.bypassable && other.bypassable,
+            hold: self.hold || other.hold,
+        }
     }
 }
 
