@@ -1,5 +1,7 @@
 //! Backstay's core: the traits, the vault and the engine. Applications use it through the `backstay` facade.
 
+mod budget;
+mod buffer;
 pub mod clock;
 mod digest;
 pub mod engine;
@@ -11,8 +13,10 @@ pub mod retention;
 mod secret;
 pub mod source;
 pub mod store;
+mod task;
 pub mod vault;
 
+pub use budget::Budget;
 pub use digest::{Blake3, Sha256};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Observer};

@@ -2,12 +2,24 @@
 
 mod age_header;
 mod age_stream;
+#[cfg(test)]
+mod codec_tests;
+mod cut;
+mod decode;
+mod encode;
 mod epoch;
+mod fetch;
+mod frame;
 mod keyring;
+mod open;
 mod seal;
+mod seek_table;
+mod send;
 mod sign;
 mod ssh;
+mod stored;
 mod trust;
+mod unpack;
 mod vault_id;
 
 pub use epoch::Epoch;

@@ -1,0 +1,152 @@
+//! Fetches an item's stored parts and proves each before anything else sees it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+
+use crate::budget::Budget;
+use crate::buffer::{Buffer, Lane};
+use crate::digest::Blake3;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{GetOptions, ObjectStore};
+use crate::task::Task;
+use crate::vault::stored::{PART, StoredObject};
+
+/// A part on its way.
+pub(crate) type Fetching = Task<Result<Buffer>>;
+
+/// An item as it is stored: its objects, joined.
+#[derive(Debug)]
+pub(crate) struct StoredItem {
+    store: Arc<dyn ObjectStore>,
+    objects: Vec<StoredObject>,
+    bytes: u64,
+}
+
+impl StoredItem {
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if the description of the objects contradicts itself.
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, objects: Vec<StoredObject>) -> Result<Self> {
+        let Some((_, whole)) = objects.split_last() else {
+            return Err(Error::new(ErrorKind::Corrupt, "no object is recorded for the item"));
+        };
+        objects.iter().try_for_each(StoredObject::check)?;
+        if let Some(short) = whole.iter().find(|object| object.bytes % PART as u64 != 0) {
+            return Err(Error::new(ErrorKind::Corrupt, "an object before the last ends within a part")
+                .with("key", &short.key)
+                .with("bytes", short.bytes));
+        }
+        let bytes = objects.iter().map(|object| object.bytes).sum();
+        Ok(Self { store, objects, bytes })
+    }
+
+    /// Stored bytes of all objects.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many parts hold them.
+    pub(crate) fn parts(&self) -> u64 {
+        self.bytes.div_ceil(PART as u64)
+    }
+
+    pub(crate) fn objects(&self) -> &[StoredObject] {
+        &self.objects
+    }
+
+    /// Adds where in the store an error lies.
+    pub(crate) fn place(&self, part: u64, error: Error) -> Error {
+        match self.locate(part) {
+            Some((object, index)) => error.with("key", &object.key).with("part", index).with("offset", index * PART),
+            None => error.with("part", part),
+        }
+    }
+
+    /// Fetches part `part`, counted through all objects, into an empty buffer.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if it is not what was stored, [`NotFound`](ErrorKind::NotFound) if its object is gone.
+    pub(crate) async fn fetch(&self, part: u64, buffer: Buffer, budget: &Budget) -> Result<Buffer> {
+        let fetched = self.fetch_unplaced(part, buffer, budget).await;
+        fetched.map_err(|error| self.place(part, error.operation("read a stored part")))
+    }
+
+    async fn fetch_unplaced(&self, part: u64, mut buffer: Buffer, budget: &Budget) -> Result<Buffer> {
+        let corrupt = |what| Error::new(ErrorKind::Corrupt, what);
+        let (object, index) = self.locate(part).ok_or_else(|| corrupt("there is no such part"))?;
+        let start = (index * PART) as u64;
+        let end = object.bytes.min(start + PART as u64);
+        let mut answer = self.store.get(&object.key, &GetOptions::range(start..end)).await.map_err(|error| {
+            match error.kind() {
+                ErrorKind::NotFound => error.advise("a stored object is missing; restore from a copy if there is one"),
+                // The store answers so if the object ends before the part begins.
+                ErrorKind::Invalid => corrupt("the object is shorter than recorded").because(error),
+                _ => error,
+            }
+        })?;
+        if answer.meta.size != object.bytes {
+            return Err(corrupt("the object has another length than recorded")
+                .with("recorded", object.bytes)
+                .with("found", answer.meta.size));
+        }
+        let wanted = (end - start) as usize;
+        while let Some(piece) = answer.body.next().await {
+            let piece = piece?;
+            if piece.len() > wanted - buffer.len() {
+                return Err(corrupt("the store sent more than was asked for"));
+            }
+            buffer.extend_from_slice(&piece);
+        }
+        if buffer.len() < wanted {
+            return Err(corrupt("the store sent less than was asked for"));
+        }
+        let recorded = object.parts[index];
+        budget
+            .run(
+                move || {
+                    if Blake3::of(&buffer) == recorded { Ok(buffer) } else { Err(corrupt("the bytes were changed")) }
+                },
+            )
+            .await
+    }
+
+    /// The object that holds a part, and the part's index there.
+    fn locate(&self, part: u64) -> Option<(&StoredObject, usize)> {
+        let mut part = usize::try_from(part).ok()?;
+        for object in &self.objects {
+            if part < object.parts.len() {
+                return Some((object, part));
+            }
+            part -= object.parts.len();
+        }
+        None
+    }
+}
+
+/// Fetches `parts` in order, several at a time, to `out`. `first` is the first of them if it is there already.
+pub(crate) async fn fetch_all(
+    item: Arc<StoredItem>,
+    parts: Range<u64>,
+    mut first: Option<Buffer>,
+    lane: Lane,
+    budget: Budget,
+    out: mpsc::Sender<Fetching>,
+) -> Result<()> {
+    for part in parts {
+        let fetching = match first.take() {
+            Some(first) => Task::spawn(async { Ok(first) }),
+            None => {
+                let (item, budget) = (Arc::clone(&item), budget.clone());
+                let buffer = lane.buffer().await?;
+                Task::spawn(async move { item.fetch(part, buffer, &budget).await })
+            }
+        };
+        out.send(fetching).await.map_err(|_| Error::new(ErrorKind::Cancelled, "a later step failed"))?;
+    }
+    Ok(())
+}
+
+/// Parts on their way at once.
+pub(crate) const IN_FLIGHT: usize = 4;
