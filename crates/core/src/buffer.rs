@@ -58,7 +58,7 @@ impl Lane {
     }
 }
 
-/// Bytes that count against the budget until dropped.
+/// Memory that counts against the budget until dropped or handed out.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     content: Vec<u8>,
@@ -77,15 +77,12 @@ enum Kind {
 }
 
 impl Buffer {
-    /// The content without a copy. It counts against the budget until its last clone is dropped.
-    pub(crate) fn into_bytes(self) -> Bytes {
-        Bytes::from_owner(self)
-    }
-
-    /// The content without a copy, and what it holds of the budget apart from it.
-    pub(crate) fn into_bytes_and_lease(mut self) -> (Bytes, Option<Lease>) {
+    /// The content without a copy, for somebody who may keep it, and what it held of the budget. Drop the lease when they
+    /// said that they are done: what they still keep is their own memory.
+    pub(crate) fn hand_out(mut self) -> (Bytes, Option<Lease>) {
         let lease = self.lease.take();
-        (self.into_bytes(), lease)
+        self.budget.idle().let_go(&self.content);
+        (Bytes::from_owner(self), lease)
     }
 }
 
@@ -111,7 +108,11 @@ impl AsRef<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.budget.idle().put(std::mem::take(&mut self.content));
+        let idle = self.budget.idle();
+        if self.lease.is_some() {
+            idle.let_go(&self.content);
+        }
+        idle.put(std::mem::take(&mut self.content), self.budget.limits().bytes);
     }
 }
 
@@ -141,12 +142,20 @@ impl Idle {
         buffer
     }
 
-    fn put(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
+    /// A buffer is in use no longer, or is somebody else's memory now.
+    fn let_go(&self, buffer: &Vec<u8>) {
         let mut state = self.lock();
         state.live_bytes = state.live_bytes.saturating_sub(buffer.capacity() as u64);
-        state.waiting_bytes += buffer.capacity() as u64;
-        state.waiting.push(buffer);
+    }
+
+    fn put(&self, mut buffer: Vec<u8>, limit: u64) {
+        let bytes = buffer.capacity() as u64;
+        let mut state = self.lock();
+        if state.waiting_bytes + state.live_bytes + bytes <= limit {
+            buffer.clear();
+            state.waiting_bytes += bytes;
+            state.waiting.push(buffer);
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -179,19 +188,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_hold_the_budget_until_their_last_clone_and_memory_is_used_again() {
+    async fn what_is_handed_out_counts_until_its_lease_ends_and_its_memory_is_used_again() {
         let budget = Budget::inline(Limits { bytes: 100 << 10, ..Limits::default() });
         let reserved = Arc::new(budget.reserve(100 << 10).await.unwrap());
         let lane = Lane::new(&reserved, 50 << 10, 50 << 10, &budget);
         let mut buffer = lane.buffer().await.unwrap();
         buffer.extend_from_slice(b"content");
         let place = buffer.as_ptr();
-        let bytes = buffer.into_bytes();
-        let slice = bytes.slice(2..4);
-        drop((bytes, lane, reserved));
-        assert_eq!(slice, "nt"[..]);
+        let (bytes, lease) = buffer.hand_out();
+        drop((lane, reserved));
         assert!(budget.try_reserve(1).is_none());
-        drop(slice);
+        drop(lease);
+        assert!(budget.try_reserve(100 << 10).is_some());
+        assert_eq!(bytes.slice(2..4), "nt"[..]);
+        drop(bytes);
         let reserved = Arc::new(budget.reserve(100 << 10).await.unwrap());
         let lane = Lane::new(&reserved, 50 << 10, 50 << 10, &budget);
         let again = lane.buffer().await.unwrap();
@@ -202,10 +212,15 @@ mod tests {
     fn idle_memory_gives_way_to_other_sizes() {
         let idle = Idle::default();
         let buffers: Vec<_> = (0..4).map(|_| idle.take(1000, 4000)).collect();
-        buffers.into_iter().for_each(|buffer| idle.put(buffer));
+        for buffer in buffers {
+            idle.let_go(&buffer);
+            idle.put(buffer, 4000);
+        }
         assert_eq!(idle.lock().waiting_bytes, 4000);
         let large = idle.take(3000, 4000);
-        assert_eq!((idle.lock().waiting_bytes, idle.lock().live_bytes), (1000, 3000));
-        idle.put(large);
+        assert_eq!(idle.lock().waiting_bytes, 1000);
+        assert_eq!(idle.lock().live_bytes, 3000);
+        idle.put(large, 4000);
+        assert_eq!(idle.lock().waiting_bytes, 1000, "what was not let go finds no room");
     }
 }

@@ -14,7 +14,7 @@ use crate::vault::stored::PART;
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) content: Bytes,
-    /// What the content holds of the budget: given back when the store has taken it, whatever the store keeps.
+    /// What it holds of the budget until the store has it.
     pub(crate) lease: Option<Lease>,
     pub(crate) blake3: Blake3,
     /// Whether its object ends with it.
@@ -162,7 +162,7 @@ impl Cutter {
                 }
             }
             let blake3 = Blake3::of(&part);
-            let (content, lease) = part.into_bytes_and_lease();
+            let (content, lease) = part.hand_out();
             Ok(Part { content, lease, blake3, last })
         });
         // The receiver is gone when a later step failed; its error is the one that counts.

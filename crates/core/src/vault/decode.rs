@@ -160,7 +160,7 @@ impl ItemReader {
             // The reader is done with the chunk before. What it kept of it is its own memory from now on.
             delivery.lease = None;
             if let Some((buffer, range)) = delivery.chunks.recv().await {
-                let (bytes, lease) = buffer.into_bytes_and_lease();
+                let (bytes, lease) = buffer.hand_out();
                 delivery.lease = lease;
                 return Ok(Some((bytes.slice(range), delivery)));
             }

@@ -5,6 +5,8 @@
 mod age_header;
 mod age_stream;
 mod builder;
+#[cfg(test)]
+mod codec_tests;
 mod custodians;
 mod cut;
 pub(crate) mod decode;
@@ -42,7 +44,7 @@ pub use keyring::Keyring;
 pub use manifest::{Component, DetailsRef, Manifest, ObjectEntry, Outcome, SnapshotEntry, Status};
 pub use mark::{Mark, MarkKind, Retirement, WorkList};
 pub use points::{Point, Points};
-pub use seal::{Identity, Recipient};
+pub use seal::{Identity, Recipient, open_bytes, seal_bytes};
 pub use sign::{PublicKey, SigningKey};
 pub use signed::Purpose;
 pub use trust::{AllowedSigner, AllowedSigners, Signer};

@@ -106,7 +106,8 @@ impl Reading {
         let inside = opened.pieces.iter().map(|piece| &opened.part[piece.clone()]);
         let all = std::iter::once(opened.across.as_slice()).chain(inside);
         all.map(|piece| {
-            let piece = &piece[self.skip.min(piece.len())..];
+            let (before, piece) = piece.split_at(self.skip.min(piece.len()));
+            self.skip -= before.len();
             let piece = &piece[..piece.len().min(usize::try_from(self.left).unwrap_or(usize::MAX))];
             self.left -= piece.len() as u64;
             piece

@@ -113,12 +113,12 @@ impl SeekTable {
         let (mut packed, mut plain) = (0, 0);
         let mut start = None;
         for frame in &self.0 {
-            let next = plain + u64::from(frame.plain);
-            if next > range.start {
-                start.get_or_insert((packed, range.start - plain));
-            }
             if plain >= range.end {
                 break;
+            }
+            let next = plain + u64::from(frame.plain);
+            if next > range.start {
+                start.get_or_insert_with(|| (packed, range.start - plain));
             }
             packed += u64::from(frame.packed);
             plain = next;

@@ -9,7 +9,6 @@ use sha2::Digest as _;
 use tokio::sync::mpsc;
 
 use crate::budget::{Budget, Job};
-use crate::buffer::Lease;
 use crate::digest::{Blake3, Sha256};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Key, ObjectStore, PutOptions, Upload};
@@ -49,15 +48,6 @@ pub(crate) async fn hash(
     Ok(())
 }
 
-/// Keeps a part's share of the budget until the store has taken it.
-fn holding(lease: Option<Lease>, sending: BoxFuture<'static, Result<()>>) -> BoxFuture<'static, Result<()>> {
-    Box::pin(async move {
-        let sent = sending.await;
-        drop(lease);
-        sent
-    })
-}
-
 /// Sends an item's parts to the store.
 pub(crate) struct Sender {
     store: Arc<dyn ObjectStore>,
@@ -87,8 +77,8 @@ impl Sender {
                         self.parts.push(part.blake3);
                         match sha256 {
                             None => {
-                                let sending = self.upload().await?.part(part.content);
-                                in_flight.push(holding(part.lease, sending));
+                                let sending = self.send(part).await?;
+                                in_flight.push(sending);
                             }
                             Some(sha256) => self.end_object(part, sha256, &mut in_flight).await?,
                         }
@@ -125,8 +115,8 @@ impl Sender {
             let put = self.store.put(&key, part.content, &self.options.clone().with_sha256(sha256)).await;
             settle(&*self.store, &key, bytes, put).await?;
         } else {
-            let sending = self.upload().await?.part(part.content);
-            in_flight.push(holding(part.lease, sending));
+            let sending = self.send(part).await?;
+            in_flight.push(sending);
             while let Some(arrived) = in_flight.next().await {
                 arrived?;
             }
@@ -139,13 +129,20 @@ impl Sender {
         Ok(())
     }
 
-    async fn upload(&mut self) -> Result<&mut Box<dyn Upload>> {
-        match &mut self.upload {
-            Some(upload) => Ok(upload),
+    /// Hands a part to the object's upload, which begins with its first one.
+    async fn send(&mut self, part: Part) -> Result<BoxFuture<'static, Result<()>>> {
+        let upload = match &mut self.upload {
+            Some(upload) => upload,
             none => {
                 let key = object_key(&self.base, self.objects.len())?;
-                Ok(none.insert(self.store.upload(&key, &self.options).await?))
+                none.insert(self.store.upload(&key, &self.options).await?)
             }
-        }
+        };
+        let (sending, lease) = (upload.part(part.content), part.lease);
+        Ok(Box::pin(async move {
+            let sent = sending.await;
+            drop(lease);
+            sent
+        }))
     }
 }
