@@ -99,7 +99,8 @@ impl Items {
 
     fn read(&self, item: &ItemInfo, range: Range<u64>) -> Result<ByteStream> {
         let content = self.content(&item.name);
-        let content = content.ok_or_else(|| Error::new(ErrorKind::NotFound, "no such item").with("item", &item.name))?;
+        let content =
+            content.ok_or_else(|| Error::new(ErrorKind::NotFound, "no such item").with("item", &item.name))?;
         let length = content.len() as u64;
         if range.start > range.end || range.end > length {
             return Err(Error::new(ErrorKind::Invalid, "the range lies beyond the end").with("item", &item.name));

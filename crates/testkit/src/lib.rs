@@ -5,8 +5,11 @@ mod clock;
 pub mod conformance;
 mod events;
 pub mod fault;
+pub mod items;
 pub mod mock;
 mod random;
+#[cfg(target_os = "linux")]
+pub mod tree;
 
 pub use clock::ManualClock;
 pub use events::EventLog;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -54,19 +54,19 @@ fn compare(a: &Path, b: &Path, path: &Path, inodes: &mut Inodes, out: &mut Vec<S
     } else if m.is_file() {
         check("length", m.len().to_string(), n.len().to_string());
         if m.len() == n.len()
-            && let Some(at) = first_difference(&left, &right)?
+            && let Some(at) = first_difference(&left, &right, m.len())?
         {
             out.push(format!("{path:?}: content from byte {at} on"));
         }
     } else if m.is_dir() {
         let (left, right) = (names(&left)?, names(&right)?);
-        for name in left.iter().filter(|name| !right.contains(name)) {
+        for name in left.iter().filter(|name| !right.contains(*name)) {
             out.push(format!("{:?}: only in the first", path.join(name)));
         }
-        for name in right.iter().filter(|name| !left.contains(name)) {
+        for name in right.iter().filter(|name| !left.contains(*name)) {
             out.push(format!("{:?}: only in the second", path.join(name)));
         }
-        for name in left.iter().filter(|name| right.contains(name)) {
+        for name in left.iter().filter(|name| right.contains(*name)) {
             compare(a, b, &path.join(name), inodes, out)?;
         }
     }
@@ -107,20 +107,35 @@ fn attributes(path: &Path) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
     Ok(all)
 }
 
-fn first_difference(a: &Path, b: &Path) -> io::Result<Option<u64>> {
-    let (mut a, mut b) = (File::open(a)?, File::open(b)?);
+/// Where two files of one length differ. Holes that both have are not read.
+fn first_difference(a: &Path, b: &Path, length: u64) -> io::Result<Option<u64>> {
+    let (a, b) = (File::open(a)?, File::open(b)?);
     let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
     let mut at = 0;
     loop {
-        let length = a.read(&mut left)?;
-        b.read_exact(&mut right[..length])?;
-        if let Some(i) = left[..length].iter().zip(&right[..length]).position(|(x, y)| x != y) {
-            return Ok(Some(at + i as u64));
-        }
-        if length == 0 {
+        at = next_data(&a, at, length)?.min(next_data(&b, at, length)?);
+        let piece = usize::try_from(length - at).unwrap_or(usize::MAX).min(left.len());
+        if piece == 0 {
             return Ok(None);
         }
-        at += length as u64;
+        let (left, right) = (&mut left[..piece], &mut right[..piece]);
+        a.read_exact_at(left, at)?;
+        b.read_exact_at(right, at)?;
+        if left != right {
+            let same = left.iter().zip(right.iter()).take_while(|(x, y)| x == y).count();
+            return Ok(Some(at + same as u64));
+        }
+        at += piece as u64;
+    }
+}
+
+fn next_data(file: &File, at: u64, length: u64) -> io::Result<u64> {
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+        Ok(data) => Ok(data),
+        Err(rustix::io::Errno::NXIO) => Ok(length),
+        // The file system does not tell.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => Ok(at),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -149,10 +164,29 @@ fn odd_names(root: &Path) -> io::Result<()> {
     let dir = root.join("names");
     fs::create_dir(&dir)?;
     for name in [
-        &b"plain"[..], b" leading space", b"trailing space ", b"new\nline", b"tab\t", b"back\\slash", b"\"quotes'",
-        b"*?[glob]{a,b}", b"-rf", b"~", b"...", b".hidden", b"%2F", b"=", b"\x01\x7f", b"#",
-        "gr\u{fc}n \u{65e5}\u{672c} \u{1f9f6}".as_bytes(), "e\u{301}".as_bytes(), "\u{e9}".as_bytes(),
-        b"not utf-8 \xff\xfe", b"\xc3", b"PaxHeaders.0", b"@LongLink",
+        &b"plain"[..],
+        b" leading space",
+        b"trailing space ",
+        b"new\nline",
+        b"tab\t",
+        b"back\\slash",
+        b"\"quotes'",
+        b"*?[glob]{a,b}",
+        b"-rf",
+        b"~",
+        b"...",
+        b".hidden",
+        b"%2F",
+        b"=",
+        b"\x01\x7f",
+        b"#",
+        "gr\u{fc}n \u{65e5}\u{672c} \u{1f9f6}".as_bytes(),
+        "e\u{301}".as_bytes(),
+        "\u{e9}".as_bytes(),
+        b"not utf-8 \xff\xfe",
+        b"\xc3",
+        b"PaxHeaders.0",
+        b"@LongLink",
     ] {
         fs::write(dir.join(std::ffi::OsStr::from_bytes(name)), name)?;
     }

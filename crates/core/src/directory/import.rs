@@ -43,26 +43,13 @@ impl ResourceImporter for Directory {
 
     async fn plan(&self, items: &dyn ItemSource, options: &ImportOptions) -> Result<ImportPlan> {
         let archives = self.items(items).await?;
-        let plan = ImportPlan::new(self.to_string(), options);
-        let mut plan = match self.known(&archives, options)? {
-            Some((entries, bytes)) => {
-                let mut plan = plan;
-                plan.counts.insert(ImportAction::Create, entries);
-                plan.bytes = bytes;
-                plan
-            }
-            None => {
-                let mut restore = Restore::new(&self.root, options, Mode::Plan, plan)?;
-                for item in &archives {
-                    restore = with_archive(items, item, move |archive| {
-                        restore.run(archive)?;
-                        Ok(restore)
-                    })
-                    .await?;
-                }
-                restore.finish()?.0
-            }
-        };
+        let mut plan = ImportPlan::new(self.to_string(), options);
+        if let Some((entries, bytes)) = self.known(&archives, options)? {
+            plan.counts.insert(ImportAction::Create, entries);
+            plan.bytes = bytes;
+        } else {
+            plan = self.run(items, &archives, options, Mode::Plan, plan).await?.0;
+        }
         self.has_room(&plan)?;
         if !rustix::process::geteuid().is_root() {
             plan.notes.push(
@@ -82,15 +69,8 @@ impl ResourceImporter for Directory {
         let replacing = plan.entries.into_iter().filter(|entry| entry.action == ImportAction::Overwrite);
         let planned: HashSet<_> = replacing.map(|entry| (entry.what, entry.why)).collect();
         let archives = self.items(items).await?;
-        let mut restore = Restore::new(&self.root, &plan.options, Mode::Apply(planned), ImportReport::default())?;
-        for item in &archives {
-            restore = with_archive(items, item, move |archive| {
-                restore.run(archive)?;
-                Ok(restore)
-            })
-            .await?;
-        }
-        let (mut report, notes) = on_thread(move || restore.finish()).await?;
+        let mode = Mode::Apply(planned);
+        let (mut report, notes) = self.run(items, &archives, &plan.options, mode, ImportReport::default()).await?;
         report.notes.extend(notes);
         Ok(report)
     }
@@ -114,6 +94,27 @@ impl Directory {
             return Err(Error::new(ErrorKind::NotFound, "there is no item to restore"));
         }
         Ok(archives)
+    }
+
+    /// Goes through all archives.
+    async fn run<R: Record + 'static>(
+        &self,
+        items: &dyn ItemSource,
+        archives: &[ItemInfo],
+        options: &ImportOptions,
+        mode: Mode,
+        record: R,
+    ) -> Result<(R, Vec<String>)> {
+        let (root, options) = (self.root.clone(), options.clone());
+        let mut restore = on_thread(move || Restore::new(&root, &options, mode, record)).await?;
+        for item in archives {
+            restore = with_archive(items, item, move |archive| {
+                restore.run(archive)?;
+                Ok(restore)
+            })
+            .await?;
+        }
+        on_thread(move || restore.finish()).await
     }
 
     /// Entries and bytes, where the answer is known without reading: nothing is in the way, and the exporter counted.

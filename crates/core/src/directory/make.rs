@@ -66,7 +66,13 @@ fn content<I: Input>(file: BorrowedFd<'_>, entry: &Entry, archive: &mut Reader<I
 }
 
 /// Makes what has no content.
-pub(super) fn other(dir: BorrowedFd<'_>, name: &[u8], entry: &Entry, owners: bool, replace: bool) -> io::Result<write::Lacks> {
+pub(super) fn other(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    entry: &Entry,
+    owners: bool,
+    replace: bool,
+) -> io::Result<write::Lacks> {
     write::partial_other(dir, entry)?;
     let done =
         write::describe_other(dir, entry, owners).and_then(|lacks| write::settle(dir, name, replace).map(|()| lacks));

@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, ftruncate, unlinkat};
+use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::{self, Errno};
 
 use super::decide::{self, Found};
-use super::entry::{Entry, Extent, Kind, show};
+use super::entry::{Entry, Kind, show};
 use super::globs::Globs;
 use super::place::{join, names};
 use super::tar::reader::{Input, Reader};
 use super::target::{Blocked, MAX_WAITING, Target, too_many_attributes};
-use super::{errno, write};
+use super::{errno, make, write};
 use crate::error::Result;
 use crate::source::{ImportAction, ImportOptions};
 

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, readlinkat, statat};
 use rustix::io::{self, Errno};
 
 use super::decide::Found;
@@ -66,6 +66,9 @@ impl Target {
             Err(error) => return Err(failed(error)),
             Ok(fd) => {
                 let id = fstat(&fd).map(Inode::from).map_err(failed)?.id;
+                if make {
+                    lock(fd.as_fd(), root)?;
+                }
                 let ours = is_unfinished(fd.as_fd()).map_err(failed)? || is_empty(fd.as_fd()).map_err(failed)?;
                 if ours && make {
                     write::mark_unfinished(fd.as_fd()).map_err(failed)?;
@@ -201,6 +204,25 @@ impl Target {
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// One restore at a time: two would take each other's unfinished files for leftovers. A restore whose caller gave it up
+/// ends within moments, so this waits for some. The lock ends with the last descriptor of the root.
+fn lock(dir: BorrowedFd<'_>, root: &Path) -> Result<()> {
+    let mut waits = 100;
+    loop {
+        match flock(dir, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if waits > 0 => std::thread::sleep(std::time::Duration::from_millis(50)),
+            Err(Errno::WOULDBLOCK) => {
+                return Err(Error::new(ErrorKind::Busy, "another restore works on the target")
+                    .with("path", root.display())
+                    .advise("wait until it has ended, or end it"));
+            }
+            // Without locks in the file system it is the callers' business.
+            Ok(()) | Err(_) => return Ok(()),
+        }
+        waits -= 1;
     }
 }
 

@@ -47,6 +47,7 @@ impl Header {
     /// for readers that do not know this.
     pub(super) fn set_number(&mut self, field: Field, value: u64) {
         let digits = field.len() - 1;
+        self.0[field.clone()].fill(0);
         if value >> (3 * digits) == 0 {
             let mut rest = value;
             for byte in self.0[field.start..field.start + digits].iter_mut().rev() {
