@@ -32,7 +32,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         "restore" => {
             let target = args().nth(2).ok_or("restore into which folder?")?;
             let plan = backstay.restore(&newest.latest("files").await?.id).into(Directory::new(target)).plan().await?;
-            println!("{plan}\n{:?}", plan.apply().await?);
+            println!("{plan}");
+            println!("{:?}", plan.apply().await?);
         }
         other => return Err(format!("{other:?} is none of init, backup, status, verify, prune, restore").into()),
     }

@@ -17,7 +17,7 @@ impl ByHand {
     async fn new() -> Self {
         let place = tempfile::tempdir().expect("a folder");
         let at = |name: &str| place.path().join(name);
-        tree::awkward(&at("data")).expect("a tree");
+        tree::awkward(at("data")).expect("a tree");
         let keyring = Keyring::create(at("keys")).expect("keys");
         let store = LocalStore::create(at("vault")).expect("a store");
         let vault = Vault::create(store).keyring(&keyring).build().await.expect("a vault");
@@ -79,7 +79,7 @@ async fn the_pages_commands_restore_what_was_protected() {
         .output()
         .expect("tar runs");
     assert!(tar.status.success(), "{}", String::from_utf8_lossy(&tar.stderr));
-    let differences = tree::diff(&by_hand.at("data"), &extracted).expect("both are read");
+    let differences = tree::diff(by_hand.at("data"), &extracted).expect("both are read");
     assert_eq!(differences, [""; 0]);
 }
 

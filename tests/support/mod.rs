@@ -1,6 +1,6 @@
 //! A world for tests: a store in memory, a keyring, a clock that tests move, randomness from a seed.
 
-#![allow(dead_code, reason = "every test file uses its own part of it")]
+#![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of it")]
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

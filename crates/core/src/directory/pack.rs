@@ -22,8 +22,11 @@ pub(super) struct Pack {
     used: usize,
     total: u64,
     full: mpsc::Sender<Bytes>,
-    spare: (std_mpsc::SyncSender<Box<[u8]>>, std_mpsc::Receiver<Box<[u8]>>),
+    spare: Spare,
 }
+
+/// Buffers that came back, both ends of the way.
+type Spare = (std_mpsc::SyncSender<Box<[u8]>>, std_mpsc::Receiver<Box<[u8]>>);
 
 /// A buffer that goes back when its last reader drops it.
 struct Lent {
@@ -44,11 +47,6 @@ fn empty() -> Box<[u8]> {
 }
 
 impl Pack {
-    /// Bytes written so far.
-    pub(super) fn total(&self) -> u64 {
-        self.total
-    }
-
     /// Whether nobody wants more.
     pub(super) fn is_closed(&self) -> bool {
         self.full.is_closed()
@@ -145,7 +143,7 @@ mod tests {
                 pack.put(&vec![round; 100_000]).unwrap();
                 pack.put_zeros(150_001).unwrap();
             }
-            assert_eq!(pack.total(), 40 * 250_001);
+            assert_eq!(pack.total, 40 * 250_001);
             pack.finish().unwrap()
         });
         let mut all = Vec::new();

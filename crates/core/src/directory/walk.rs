@@ -47,8 +47,11 @@ pub(super) struct Walk<'a> {
     tally: Tally,
     /// Called between looking at a file and reading it.
     #[cfg(test)]
-    pub(super) before_read: Option<Box<dyn FnMut(&[u8]) + Send>>,
+    pub(super) before_read: Option<BeforeRead>,
 }
+
+#[cfg(test)]
+pub(super) type BeforeRead = Box<dyn FnMut(&[u8]) + Send>;
 
 /// A directory on the way.
 struct Level {

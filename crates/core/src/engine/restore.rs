@@ -82,7 +82,6 @@ impl RestoreRequest {
     }
 
     /// Into what; any importer that reads the items, not only the one that belongs to their exporter.
-    #[expect(clippy::should_implement_trait, reason = "`restore(point).into(importer)` reads as what it does")]
     pub fn into(mut self, importer: impl ResourceImporter) -> Self {
         self.importer = Some(Arc::new(importer));
         self

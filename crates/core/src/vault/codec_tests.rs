@@ -337,10 +337,7 @@ async fn damage_is_found_and_named() {
             let mut stored = good.clone();
             damage(&mut stored);
             place.replace(&key(), stored).await;
-            let errors = [
-                place.decode(&encoded).await.map(|_| ()),
-                place.prove(&encoded).await,
-            ];
+            let errors = [place.decode(&encoded).await.map(|_| ()), place.prove(&encoded).await];
             for error in errors.map(|result| result.expect_err(what)) {
                 assert_eq!(error.kind(), kind, "{what}: {error:?}");
                 assert!(error.to_string().contains(expected), "{what}: {error}");
@@ -367,10 +364,7 @@ async fn objects_that_are_swapped_or_missing_are_found() {
     place.replace(&first, a.to_vec()).await;
     assert_eq!(place.decode(&encoded).await.unwrap_err().context("key"), Some("items/a.001"));
     place.store.delete(&[second.into()]).await.unwrap();
-    for error in [
-        place.decode(&encoded).await.map(|_| ()).unwrap_err(),
-        place.prove(&encoded).await.unwrap_err(),
-    ] {
+    for error in [place.decode(&encoded).await.map(|_| ()).unwrap_err(), place.prove(&encoded).await.unwrap_err()] {
         assert_eq!((error.kind(), error.context("key")), (ErrorKind::NotFound, Some("items/a.001")), "{error:?}");
     }
 }

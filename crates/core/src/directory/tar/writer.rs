@@ -56,8 +56,11 @@ impl Writer {
 
         self.records.clear();
         self.map.clear();
-        let texts = [&self.path[..], link, user, group];
-        if texts.iter().any(|text| !text.is_ascii() && std::str::from_utf8(text).is_err()) {
+        // A name that is not UTF-8 needs this before its record. One that fits the header needs neither: all readers take
+        // the bytes there as they are, while GNU tar warns of this record.
+        let sparse = matches!(entry.kind, Kind::File(Some(_)));
+        let fields = [(&self.path[..], if sparse { 0 } else { NAME.len() }), (link, LINK.len())];
+        if fields.iter().any(|(text, room)| text.len() > *room && std::str::from_utf8(text).is_err()) {
             pax::put(&mut self.records, b"hdrcharset", b"BINARY");
         }
         let mut size = entry.stored();
@@ -126,9 +129,9 @@ impl Writer {
     }
 }
 
-/// Into the header, and into a record too if the header cannot hold it as the standard wants it.
+/// Into the header, and into a record too if it does not fit there, or if it has letters that a header's standard lacks.
 fn put_text(records: &mut Vec<u8>, header: &mut Header, field: std::ops::Range<usize>, key: &[u8], text: &[u8]) {
-    if text.len() > field.len() || !text.is_ascii() {
+    if text.len() > field.len() || (!text.is_ascii() && std::str::from_utf8(text).is_ok()) {
         pax::put(records, key, text);
     }
     header.set_text(field, text);

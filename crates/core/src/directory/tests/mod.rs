@@ -25,7 +25,9 @@ use crate::store::{BoxStream, ByteStream};
 
 /// What an export left: content and facts, once the item is finished.
 #[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Option<(Vec<u8>, Facts)>>>);
+struct Sink(Arc<Mutex<Option<Left>>>);
+
+type Left = (Vec<u8>, Facts);
 
 struct Writer(Vec<u8>, Sink);
 
