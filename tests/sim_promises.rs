@@ -8,7 +8,7 @@ use std::time::Duration;
 use backstay::engine::{PruneAction, PruneReport};
 use backstay::store::{ObjectStoreExt, Operation};
 use backstay::vault::Outcome;
-use backstay::{Backstay, BackupReport, ErrorKind, Event, Keep, PointId, Tier, Vault};
+use backstay::{Backstay, BackupReport, Clock, ErrorKind, Event, Keep, PointId, Tier, Vault};
 use backstay_testkit::EventLog;
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::mock::{Calls, ExportFault, ExportScript, MockExporter, MockHook};
@@ -309,7 +309,7 @@ async fn hooks_are_undone_once_whatever_happens_between() {
             .build()
             .expect("well formed");
         let handle = backstay.backup("daily").start();
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        Clock::sleep(&world.clock, Duration::from_secs(1)).await;
         drop(handle);
         backstay.shutdown().await;
         assert_eq!(calls.all(), ["outer.before", "inner.before", "inner.after", "outer.after"], "{what}");
@@ -377,7 +377,7 @@ async fn deciding_over_a_hundred_thousand_points_lists_and_does_not_read() {
     let world = World::new(3).await;
     let random = backstay_testkit::SeededRandom::new(5);
     for _ in 0..100_000 {
-        let run = backstay::RunId::new(backstay::Clock::now(&world.clock), &random);
+        let run = backstay::RunId::new(Clock::now(&world.clock), &random);
         let key = format!("points/prod-eu/daily/{run}.json").parse().expect("a key");
         world.store.put_new(&key, "{}").await.expect("memory takes it");
         world.clock.advance(Duration::from_secs(60));

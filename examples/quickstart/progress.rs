@@ -6,10 +6,10 @@ use backstay::{Event, Observer};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shows how many bytes passed.
-pub struct Progress(ProgressBar);
+pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Hidden by itself where standard error is no terminal.
         let bar = ProgressBar::no_length();
         let style = ProgressStyle::with_template("   {spinner} {bytes} {binary_bytes_per_sec} {msg}");

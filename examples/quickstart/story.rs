@@ -5,10 +5,12 @@ use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::Duration;
 
 use backstay::engine::{PruneAction, VerifyReport};
-use backstay::{Backstay, Depth, Directory, ErrorKind, Keep, Keyring, LocalStore, PointId, Tier, Vault};
+use backstay::{
+    Backstay, Clock, Depth, Directory, ErrorKind, Keep, Keyring, LocalStore, PointId, SystemClock, Tier, Vault,
+};
 use backstay_testkit::tree;
 
 use crate::progress::Progress;
@@ -18,7 +20,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Left out of the copy: what a build makes is no input.
 const LEFT_OUT: &str = "target";
 
-pub async fn tell(path: &Path) -> Result<()> {
+pub(crate) async fn tell(path: &Path) -> Result<()> {
     let place = tempfile::Builder::new().prefix("backstay-quickstart-").tempdir()?.keep();
     let (data, keys, folder) = (place.join("data"), place.join("keys"), place.join("vault"));
     println!("1. A directory: {}", path.display());
@@ -35,10 +37,10 @@ pub async fn tell(path: &Path) -> Result<()> {
 
     println!("3. A point: compressed, encrypted, signed");
     let first = back_up(&backstay).await?;
-    let began = Instant::now();
+    let began = SystemClock.monotonic();
     let proof = backstay.verify(&first).depth(Depth::Decoded).check("files", Directory::new(&data)).await?;
     let reached = proof.reached.ok_or("the point was not proved")?;
-    println!("   verified to the depth \"{reached}\" in {:.1} s", began.elapsed().as_secs_f64());
+    println!("   verified to the depth \"{reached}\" in {:.1} s", seconds_since(began));
     proof.unproved.iter().for_each(|text| println!("   not proved: {text}"));
 
     println!("4. The directory is lost");
@@ -83,11 +85,11 @@ async fn back_up(backstay: &Backstay) -> Result<PointId> {
 }
 
 async fn restore(backstay: &Backstay, point: &PointId, target: &Path) -> Result<()> {
-    let began = Instant::now();
+    let began = SystemClock.monotonic();
     let plan = backstay.restore(point).into(Directory::new(target)).plan().await?;
     println!("{}", indent(&plan.import.to_string()));
     let report = plan.apply().await?;
-    let (bytes, seconds) = (report.import.bytes, began.elapsed().as_secs_f64());
+    let (bytes, seconds) = (report.import.bytes, seconds_since(began));
     println!("   restored {} in {seconds:.1} s: the measured RTO", size(bytes));
     Ok(())
 }
@@ -196,6 +198,10 @@ fn bytes_under(folder: &Path) -> Result<u64> {
 
 fn size(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
+}
+
+fn seconds_since(began: Duration) -> f64 {
+    (SystemClock.monotonic() - began).as_secs_f64()
 }
 
 fn indent(text: &str) -> String {
