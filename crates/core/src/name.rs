@@ -84,7 +84,7 @@ impl RunId {
         let mut tag: String =
             [millisecond / 32, millisecond % 32].iter().map(|d| char::from(IN_ORDER[d % 32])).collect();
         tag.push_str(&Tag::new(random).0[2..]);
-        Self { time: Timestamp::from_second(second).unwrap_or(time), tag: Tag(tag.into()) }
+        Self { time: to_the_second(time), tag: Tag(tag.into()) }
     }
 
     /// When the run began, by the clock of the host that ran it, to the second.
@@ -135,6 +135,11 @@ pub(crate) fn base32(bytes: &[u8]) -> String {
 /// The time as it stands in keys: `20261120t064200z`.
 pub(crate) fn compact_time(time: Timestamp) -> String {
     time.to_zoned(TimeZone::UTC).strftime("%Y%m%dt%H%M%Sz").to_string()
+}
+
+/// The time as [`compact_time`] keeps it.
+pub(crate) fn to_the_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// The reverse of [`compact_time`].

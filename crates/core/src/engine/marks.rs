@@ -1,15 +1,18 @@
 //! What a person says of a point: hold it, release it, take a deletion back, accept it, retire a component.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
+use crate::engine::prune_facts::may_go_from;
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{Name, PointId};
+use crate::name::{Name, PointId, to_the_second};
 use crate::store::ObjectRef;
 use crate::vault::Vault;
 use crate::vault::layout::{self, MarkName, PointFile};
-use crate::vault::mark::{Mark, MarkKind, Retirement};
+use crate::vault::mark::{Mark, MarkKind, Retirement, VerifiedMark};
+use crate::vault::points::{list_run, mark_that_counts};
+use crate::vault::settle::find;
 
-/// So long before a grace ends an undelete comes too late: the deletion may be about to begin.
+/// So long before a grace ends an undelete or a hold comes too late: the deletion may be about to begin.
 const UNDELETE_UNTIL: SignedDuration = SignedDuration::from_hours(1);
 
 impl Vault {
@@ -17,9 +20,21 @@ impl Vault {
     /// name can be used once.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) for the point, [`AlreadyExists`](ErrorKind::AlreadyExists) for a name that was used.
+    /// [`NotFound`](ErrorKind::NotFound) for the point, [`AlreadyExists`](ErrorKind::AlreadyExists) for a name that was used;
+    /// [`Refused`](ErrorKind::Refused) in the last hour of a deletion's grace: the hold stands, but the deletion may have
+    /// looked for holds already.
     pub async fn hold(&self, point: &PointId, name: &Name, reason: &str) -> Result<()> {
-        self.mark(point, MarkKind::Hold { name: name.clone() }, reason).await
+        self.mark(point, MarkKind::Hold { name: name.clone() }, reason).await?;
+        let fail = |error: Error| Err(error.operation("hold").with("point", point));
+        let run = list_run(self, point).await?.filter(|run| run.manifest.is_some());
+        let Some(run) = run else { return fail(Error::new(ErrorKind::NotFound, "the point was deleted meanwhile")) };
+        match mark_that_counts(self, &run, &MarkName::Deleted).await? {
+            Some(tombstone) if too_late(&tombstone, self.store().now().await?) => fail(
+                Error::new(ErrorKind::Refused, "the grace of its deletion ends, so the hold may come too late")
+                    .advise("look whether the point still stands; from then on the hold keeps it"),
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// Ends a hold.
@@ -55,22 +70,18 @@ impl Vault {
     /// Takes a deletion back while its grace lasts.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if the point is not being deleted; [`Refused`](ErrorKind::Refused) in the last hour
-    /// of the grace, by the store's time, because the deletion may be about to begin.
+    /// [`NotFound`](ErrorKind::NotFound) if the point is not being deleted; [`Refused`](ErrorKind::Refused) once its manifest
+    /// is gone, and in the last hour of the grace, by the store's time, because the deletion may be about to begin.
     pub async fn undelete(&self, point: &PointId) -> Result<()> {
         let verified = self.get_mark(point, &MarkName::Deleted).await?;
-        let MarkKind::Deletion(work) = &verified.mark.says else {
-            return Err(Error::new(ErrorKind::Corrupt, "the tombstone is none").with("point", point));
+        let refused = |text: &'static str, advice: &'static str| {
+            Err(Error::new(ErrorKind::Refused, text).operation("undelete").with("point", point).advise(advice))
         };
-        let now = self.store().now().await?;
-        if work.not_before.duration_since(now) < UNDELETE_UNTIL {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!("the grace ends at {}; it is too late", work.not_before),
-            )
-            .operation("undelete")
-            .with("point", point)
-            .advise("restore from the point at once, or from a replica"));
+        if too_late(&verified, self.store().now().await?) {
+            return refused("the grace is over or ends soon", "restore from the point at once, or from a replica");
+        }
+        if find(self.store(), &layout::manifest(point)?).await?.is_none() {
+            return refused("its deletion has begun", "restore from a replica");
         }
         let key = layout::point_file(point, &PointFile::Mark(MarkName::Deleted))?;
         self.delete_all(vec![key.into()]).await
@@ -85,7 +96,7 @@ impl Vault {
             vault: self.id().clone(),
             source: source.clone(),
             component: component.clone(),
-            at: self.clock().now(),
+            at: to_the_second(self.clock().now()),
             reason: reason.to_owned(),
         };
         self.put_retirement(&retirement)
@@ -102,4 +113,8 @@ impl Vault {
         }
         Ok(())
     }
+}
+
+fn too_late(tombstone: &VerifiedMark, now: Timestamp) -> bool {
+    may_go_from(tombstone).is_none_or(|from| from.duration_since(now) < UNDELETE_UNTIL)
 }

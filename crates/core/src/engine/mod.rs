@@ -10,6 +10,7 @@ mod marks;
 mod prune;
 mod prune_apply;
 mod prune_facts;
+mod prune_proof;
 mod restore;
 mod sink;
 mod status;

@@ -44,6 +44,8 @@ pub struct PrunePlan {
     pub made_at: Timestamp,
     /// How long a deletion that begins now can be taken back.
     pub grace: Duration,
+    /// Whether points go whose grace is not over.
+    pub no_grace: bool,
     /// One step per point, oldest first.
     pub steps: Vec<PruneStep>,
     /// What a person should look at: keys that are nobody's, marks that do not count.
@@ -131,8 +133,14 @@ impl PruneRequest {
             ));
         }
         let zoned = now.to_zoned(tier.zone()?);
-        let proposals = tier.policy().propose(&facts.points, &zoned);
-        let mut decisions = decide(&facts.points, proposals, now, &facts.protected);
+        let policy = tier.policy();
+        let mut decisions = loop {
+            let proposals = policy.propose(&facts.points, &zoned);
+            let decisions = decide(&facts.points, proposals, now, &facts.protected);
+            if !facts.unmask(vault, &policy, &zoned, &decisions).await? {
+                break decisions;
+            }
+        };
         let retired = retired(vault, source, &mut facts.strange).await?;
         let mut guard = NewestGood::new(&facts.points, &decisions, now, retired);
         loop {
@@ -171,6 +179,7 @@ impl PruneRequest {
             tier: tier_name,
             made_at: now,
             grace: self.grace,
+            no_grace: self.no_grace,
             steps,
             strange: facts.strange,
         };

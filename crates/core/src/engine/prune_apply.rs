@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Sha256;
 use crate::engine::builder::Inner;
 use crate::engine::prune::{PruneAction, PrunePlan, PruneStep};
-use crate::engine::prune_facts::hold_now;
+use crate::engine::prune_facts::{hold_now, may_go_from};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observers};
 use crate::name::PointId;
@@ -16,7 +17,8 @@ use crate::source::Problem;
 use crate::store::{Key, ListEntry, ListOptions, ObjectRef, Prefix};
 use crate::vault::Vault;
 use crate::vault::layout::{self, MarkName, PointFile};
-use crate::vault::mark::{Mark, MarkKind, WorkList};
+use crate::vault::manifest::MAX_MANIFEST_BYTES;
+use crate::vault::mark::{Mark, MarkKind, VerifiedMark, WorkList};
 use crate::vault::points::list_run;
 
 /// So many objects are deleted with one call: the limit of S3.
@@ -37,36 +39,35 @@ pub struct PruneReport {
 }
 
 pub(crate) async fn apply(backstay: &Arc<Inner>, plan: PrunePlan) -> Result<PruneReport> {
-    let pruner = Pruner { vault: &backstay.vault, observers: &backstay.observers, plan: &plan };
     if plan.vault != *backstay.vault.id() || plan.source != backstay.source {
         return Err(Error::new(ErrorKind::Refused, "the plan is for another vault or source").advise("make a new plan"));
     }
-    pruner.vault.check_may_delete().await?;
+    let vault = &backstay.vault;
+    vault.check_may_delete().await?;
+    let pruner = Pruner { vault, observers: &backstay.observers, plan: &plan, began: vault.store().now().await? };
     let mut report = PruneReport::default();
-    let mut failed = 0_usize;
+    let mut failed = Vec::new();
     for step in &plan.steps {
         if let Err(error) = pruner.step(step, &mut report).await {
             // One point that stays must not keep the others; but a store that fails altogether ends it.
             if error.is_retryable() || error.kind() == ErrorKind::Cancelled {
                 return Err(error.with("point", &step.id));
             }
-            failed += 1;
-            report.left.push(Problem::new(step.id.to_string(), &error));
+            failed.push(Problem::new(step.id.to_string(), &error));
         }
     }
-    match report.left.iter().find(|_| failed > 0) {
-        None => Ok(report),
-        Some(first) => {
-            let text = format!("{failed} points could not be treated, the first: {}: {}", first.what, first.why);
-            Err(Error::new(ErrorKind::Partial, text).with_payload(report))
-        }
-    }
+    let Some(first) = failed.first() else { return Ok(report) };
+    let text = format!("{} points could not be treated, the first: {}: {}", failed.len(), first.what, first.why);
+    report.left.append(&mut failed);
+    Err(Error::new(ErrorKind::Partial, text).with_payload(report))
 }
 
 struct Pruner<'a> {
     vault: &'a Vault,
     observers: &'a Observers,
     plan: &'a PrunePlan,
+    /// By the store's time. A grace that was over then is over.
+    began: Timestamp,
 }
 
 impl Pruner<'_> {
@@ -100,13 +101,14 @@ impl Pruner<'_> {
             reason: step.reason.clone(),
         };
         match self.vault.put_mark(&mark).await {
-            // Another pruner was first.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            // Another pruner was first, unless what stands there does not count.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                self.vault.get_mark(id, &MarkName::Deleted).await?;
+            }
             other => drop(other?),
         }
         if self.held(id, report).await? {
-            let tombstone = layout::point_file(id, &PointFile::Mark(MarkName::Deleted))?;
-            return self.vault.delete_all(vec![tombstone.into()]).await;
+            return self.end_deletion(id).await;
         }
         self.observers.emit(&Event::Tombstoned { point: id.clone() });
         report.tombstoned.push(id.clone());
@@ -122,8 +124,15 @@ impl Pruner<'_> {
             }
             other => other?,
         };
-        if self.held(id, report).await? {
-            return Ok(());
+        // Without its manifest the point is none any more: a deletion that has begun goes through.
+        if self.stands(id, &tombstone).await? {
+            if !self.plan.no_grace && may_go_from(&tombstone).is_none_or(|from| from > self.began) {
+                report.left.push(Problem::new(id.to_string(), "it was marked again, and that grace is not over"));
+                return Ok(());
+            }
+            if self.held(id, report).await? {
+                return self.end_deletion(id).await;
+            }
         }
         let MarkKind::Deletion(work) = tombstone.mark.says else {
             return Err(Error::new(ErrorKind::Corrupt, "the tombstone is none"));
@@ -146,6 +155,22 @@ impl Pruner<'_> {
         report.deleted.push(id.clone());
         report.bytes += work.bytes;
         Ok(())
+    }
+
+    /// Whether the manifest is still there; it must be the one that was marked.
+    async fn stands(&self, id: &PointId, tombstone: &VerifiedMark) -> Result<bool> {
+        match self.vault.get_small(&layout::manifest(id)?, MAX_MANIFEST_BYTES).await {
+            Ok((_, manifest)) if Sha256::of(&manifest) == tombstone.mark.manifest => Ok(true),
+            Ok(_) => Err(Error::new(ErrorKind::Untrusted, "the tombstone was made for another manifest")),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the tombstone away, so that the point stands like any other.
+    async fn end_deletion(&self, id: &PointId) -> Result<()> {
+        let tombstone = layout::point_file(id, &PointFile::Mark(MarkName::Deleted))?;
+        self.vault.delete_all(vec![tombstone.into()]).await
     }
 
     /// Lists again; a hold that counts ends the deletion.

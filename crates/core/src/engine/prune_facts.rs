@@ -1,6 +1,6 @@
 //! What prune must know of a tier before it decides: which points stand, which are held, doubtful or on their way out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
@@ -24,8 +24,10 @@ pub(crate) struct TierFacts {
     pub(crate) protected: BTreeMap<PointId, String>,
     /// Those with a tombstone that counts; the manifest may be gone already.
     pub(crate) dying: Vec<(PointId, VerifiedMark)>,
-    /// Keys that are nobody's, and marks that do not count, in words.
+    /// Keys that are nobody's, marks that do not count and points that are none, in words.
     pub(crate) strange: Vec<String>,
+    /// Points whose state was taken from their manifest.
+    pub(crate) read: HashSet<PointId>,
 }
 
 impl TierFacts {
@@ -46,7 +48,10 @@ impl TierFacts {
             self.dying.push((id, tombstone));
             return Ok(());
         }
-        let Some(manifest) = &run.manifest else { return Ok(()) };
+        let Some(manifest) = &run.manifest else {
+            self.strange.extend(run.marks.iter().map(|mark| format!("{id}.{mark}: there is no such point")));
+            return Ok(());
+        };
         let mut state = PointState::Complete;
         if run.partial_hint || run.void_hint {
             match vault.points().get(&id).await {
@@ -61,9 +66,9 @@ impl TierFacts {
                 Err(error) => return Err(error),
             }
         }
-        let accepted =
-            run.marks.contains(&MarkName::Accepted) && self.mark(vault, &id, &MarkName::Accepted).await?.is_some();
-        if let Some(doubt) = run.clock_doubt(vault.budget().limits().longest_run).filter(|_| !accepted) {
+        if let Some(doubt) = run.clock_doubt(vault.budget().limits().longest_run)
+            && !self.accepted(vault, &run).await?
+        {
             state = PointState::Doubtful;
             self.protected.insert(id.clone(), format!("doubtful: {doubt}"));
         }
@@ -74,6 +79,16 @@ impl TierFacts {
         }
         self.points.push(PointSummary::new(id.clone(), id.run.time(), state));
         Ok(())
+    }
+
+    /// Whether a person took the point, as it is now, in spite of a doubt.
+    async fn accepted(&mut self, vault: &Vault, run: &Listed) -> Result<bool> {
+        if !run.marks.contains(&MarkName::Accepted) {
+            return Ok(false);
+        }
+        let Some(accepted) = self.mark(vault, &run.id, &MarkName::Accepted).await? else { return Ok(false) };
+        let point = vault.points().read_or_pass_over(&run.id).await?;
+        Ok(point.is_some_and(|point| point.sha256 == accepted.mark.manifest))
     }
 
     /// The first hold that counts and is not released.
@@ -132,7 +147,7 @@ pub(crate) async fn retired(
         };
         match vault.get_retirement(source, &component, at).await {
             // In key order, so the newest one stays.
-            Ok(_) => drop(found.insert(component, at)),
+            Ok(from) => drop(found.insert(component, from)),
             Err(error) if is_tampering(error.kind()) => strange.push(format!("{}: {error}", meta.key)),
             Err(error) => return Err(error),
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::Name;
+use crate::name::{Name, to_the_second};
 use crate::store::{Key, ListEntry, ListOptions, PutOptions};
 use crate::vault::handle::{Sealing, Vault};
 use crate::vault::layout::{self, KeyFile};
@@ -99,10 +99,12 @@ impl Vault {
         let epoch = self.sealed_epoch()?;
         let key = layout::epoch_key(&epoch.name, name)?;
         self.open_key_file(&key, epoch, identity).await?;
-        let at = self.clock().now();
+        let at = to_the_second(self.clock().now());
         let canary = Canary { vault: self.id().clone(), epoch: epoch.clone(), custodian: name.clone(), at };
         let key = layout::canary(&epoch.name, name, at)?;
-        self.put_signed_json(&key, &canary, Purpose::Canary, canary_signatures(&key)).await.map(drop)
+        self.put_signed_json(&key, &canary, MAX_KEY_FILE_BYTES, Purpose::Canary, canary_signatures(&key))
+            .await
+            .map(drop)
     }
 
     /// The identity that opens items of `epoch`; opened once, then remembered.
@@ -172,13 +174,15 @@ impl Vault {
 
     async fn canary_counts(&self, key: &Key, custodian: &Custodian, time: Timestamp) -> Result<bool> {
         let verified = match self.get_signed(key, MAX_KEY_FILE_BYTES, Purpose::Canary, canary_signatures(key)).await {
-            Err(error) if error.kind() == ErrorKind::Untrusted => return Ok(false),
+            Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                return Ok(false);
+            }
             other => other?,
         };
         let canary: Canary = verified.read()?;
         let of_this =
             canary.vault == *self.id() && canary.epoch.name == custodian.epoch && canary.custodian == custodian.name;
-        Ok(of_this && canary.at.as_second() == time.as_second())
+        Ok(of_this && canary.at == time)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::name::{Name, PointId};
 use crate::store::{Key, ObjectMeta};
 use crate::vault::handle::Vault;
 use crate::vault::layout::{self, MarkName, PointFile};
+use crate::vault::points::CLOCK_TOLERANCE;
 use crate::vault::signed::{Purpose, Verified};
 use crate::vault::{Signer, VaultId};
 
@@ -103,7 +104,7 @@ impl Vault {
         let name = mark.says.name();
         let key = layout::point_file(&mark.point, &PointFile::Mark(name.clone()))?;
         let signatures = |digest: &Sha256| layout::signatures(&mark.point, &name.to_string(), digest);
-        self.put_signed_json(&key, mark, name.purpose(), signatures).await
+        self.put_signed_json(&key, mark, MAX_MARK_BYTES, name.purpose(), signatures).await
     }
 
     /// Reads a mark; it counts only if it is signed for its kind and for just this place.
@@ -119,6 +120,16 @@ impl Vault {
             return Err(Error::new(ErrorKind::Untrusted, "a mark that was signed for another place was put here")
                 .with("key", key));
         }
+        // A tombstone alone is ever taken away again, so it alone can be put back by somebody who kept a copy.
+        let age = verified.meta.last_modified.duration_since(mark.at).abs();
+        if *name == MarkName::Deleted && age > CLOCK_TOLERANCE.saturating_mul(2) {
+            return Err(Error::new(
+                ErrorKind::Untrusted,
+                format!("a tombstone made at {} was put here at {}", mark.at, verified.meta.last_modified),
+            )
+            .with("key", key)
+            .advise("it was taken back before; remove it"));
+        }
         Ok(VerifiedMark { mark, meta: verified.meta, sha256: verified.sha256, signer: verified.signer })
     }
 }
@@ -133,7 +144,7 @@ pub struct Retirement {
     pub source: Name,
     /// The component.
     pub component: Name,
-    /// When, by the maker's clock.
+    /// When, by the maker's clock, to the second.
     pub at: Timestamp,
     /// Why, in its maker's words.
     pub reason: String,
@@ -144,23 +155,24 @@ impl Vault {
     pub(crate) async fn put_retirement(&self, retirement: &Retirement) -> Result<ObjectMeta> {
         let Retirement { source, component, at, .. } = retirement;
         let key = layout::retirement(source, component, *at)?;
-        self.put_signed_json(&key, retirement, Purpose::Retire, retirement_signatures(&key)).await
+        self.put_signed_json(&key, retirement, MAX_MARK_BYTES, Purpose::Retire, retirement_signatures(&key)).await
     }
 
-    /// Reads a retirement, signed for just this place.
-    pub(crate) async fn get_retirement(&self, source: &Name, component: &Name, at: Timestamp) -> Result<Retirement> {
+    /// Reads a retirement, signed for just this place. Gives the moment from which it counts: that of its maker's clock or
+    /// of the store's, whichever is earlier, so that a clock that is ahead retires nothing that comes later.
+    pub(crate) async fn get_retirement(&self, source: &Name, component: &Name, at: Timestamp) -> Result<Timestamp> {
         let key = layout::retirement(source, component, at)?;
         let verified: Verified =
             self.get_signed(&key, MAX_MARK_BYTES, Purpose::Retire, retirement_signatures(&key)).await?;
         let found: Retirement = verified.read()?;
-        if found.vault != *self.id() || found.source != *source || found.component != *component {
+        if found.vault != *self.id() || found.source != *source || found.component != *component || found.at != at {
             return Err(Error::new(
                 ErrorKind::Untrusted,
                 "a retirement that was signed for another place was put here",
             )
             .with("key", key));
         }
-        Ok(found)
+        Ok(at.min(verified.meta.last_modified))
     }
 }
 

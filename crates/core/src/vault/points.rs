@@ -12,6 +12,7 @@ use crate::store::{ListEntry, ListOptions, ObjectMeta, Prefix};
 use crate::vault::handle::Vault;
 use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::manifest::{MAX_MANIFEST_BYTES, Manifest, Outcome, Status};
+use crate::vault::mark::VerifiedMark;
 use crate::vault::signed::Purpose;
 
 /// Clocks of hosts that are kept in step differ by less than this.
@@ -110,7 +111,7 @@ impl Points {
                 Listed { void_hint: true, .. } => self.read_or_pass_over(&listed.id).await?.is_some(),
                 _ => true,
             };
-            if stands && !is_being_deleted(&self.vault, &listed).await? {
+            if stands && mark_that_counts(&self.vault, &listed, &MarkName::Deleted).await?.is_none() {
                 ids.push(listed.id);
             }
         }
@@ -163,15 +164,21 @@ impl Points {
             return self.get(&id).await;
         }
         let run: RunId = id.parse()?;
+        let mut planted = None;
         for source in self.sources().await? {
             for tier in self.tiers(&source).await? {
                 let id = PointId { source: source.clone(), tier, run: run.clone() };
-                if crate::vault::settle::find(self.vault.store(), &layout::manifest(&id)?).await?.is_some() {
-                    return self.get(&id).await;
+                match self.get(&id).await {
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    // Anybody may plant one of this name in another tier.
+                    Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
+                        planted = Some(error);
+                    }
+                    other => return other,
                 }
             }
         }
-        Err(Error::new(ErrorKind::NotFound, "no tier has this point").with("point", run))
+        Err(planted.unwrap_or_else(|| Error::new(ErrorKind::NotFound, "no tier has this point").with("point", run)))
     }
 
     /// The newest point in which `component` is good, over all tiers. Doubtful points are passed over, and with a warning in
@@ -183,16 +190,21 @@ impl Points {
     pub async fn latest(&self, component: &str) -> Result<Point> {
         let component: Name = component.parse()?;
         let source = self.only_source().await?;
-        let mut newest: Option<Point> = None;
+        let (mut newest, mut doubtful) = (None::<Point>, 0_u64);
         for tier in self.tiers(&source).await? {
-            let found = newest_good(&self.vault, &source, &tier, &component).await?;
+            let found = newest_good(&self.vault, &source, &tier, &component, &mut doubtful).await?;
             newest = newest.into_iter().chain(found).max_by_key(|point| point.id.run.clone());
         }
         newest.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "no point has this component whole")
+            let error = Error::new(ErrorKind::NotFound, "no point has this component whole")
                 .with("source", &source)
-                .with("component", &component)
-                .advise("`status` shows what there is")
+                .with("component", &component);
+            match doubtful {
+                0 => error.advise("`status` shows what there is"),
+                _ => error
+                    .with("doubtful", doubtful)
+                    .advise("look at the doubtful points, and `accept` one that is good"),
+            }
         })
     }
 
@@ -334,15 +346,28 @@ impl<'a> NewestFirst<'a> {
 }
 
 /// The newest point of a tier whose `component` is good.
-async fn newest_good(vault: &Vault, source: &Name, tier: &Name, component: &Name) -> Result<Option<Point>> {
+async fn newest_good(
+    vault: &Vault,
+    source: &Name,
+    tier: &Name,
+    component: &Name,
+    doubtful: &mut u64,
+) -> Result<Option<Point>> {
     let mut windows = NewestFirst::new(vault, source, tier);
     let longest_run = vault.budget().limits().longest_run;
     while let Some(window) = windows.next().await? {
         for listed in window {
-            if listed.clock_doubt(longest_run).is_some() || is_being_deleted(vault, &listed).await? {
+            if mark_that_counts(vault, &listed, &MarkName::Deleted).await?.is_some() {
                 continue;
             }
             let Some(point) = vault.points().read_or_pass_over(&listed.id).await? else { continue };
+            if listed.clock_doubt(longest_run).is_some() {
+                let accepted = mark_that_counts(vault, &listed, &MarkName::Accepted).await?;
+                if accepted.is_none_or(|accepted| accepted.mark.manifest != point.sha256) {
+                    *doubtful += 1;
+                    continue;
+                }
+            }
             if point.manifest.component(component).is_some_and(|found| found.outcome == Outcome::Good) {
                 return Ok(Some(point));
             }
@@ -351,19 +376,19 @@ async fn newest_good(vault: &Vault, source: &Name, tier: &Name, component: &Name
     Ok(None)
 }
 
-/// Whether a tombstone stands beside the point that is signed for it. A forged one changes nothing.
-pub(crate) async fn is_being_deleted(vault: &Vault, listed: &Listed) -> Result<bool> {
-    if !listed.marks.contains(&MarkName::Deleted) {
-        return Ok(false);
+/// The mark beside the point, if it is signed for it. A forged one changes nothing.
+pub(crate) async fn mark_that_counts(vault: &Vault, listed: &Listed, name: &MarkName) -> Result<Option<VerifiedMark>> {
+    if !listed.marks.contains(name) {
+        return Ok(None);
     }
-    match vault.get_mark(&listed.id, &MarkName::Deleted).await {
-        Ok(_) => Ok(true),
+    match vault.get_mark(&listed.id, name).await {
+        Ok(mark) => Ok(Some(mark)),
         Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
-            tracing::warn!(point = %listed.id, %error, "a tombstone that does not count");
-            Ok(false)
+            tracing::warn!(point = %listed.id, mark = %name, %error, "a mark that does not count");
+            Ok(None)
         }
         // It was taken back between the listing and now.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -46,7 +46,7 @@ pub(crate) async fn settle(
 }
 
 /// Whether a call that failed so may have been carried out.
-fn is_unsure(error: &Error) -> bool {
+pub(crate) fn is_unsure(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Throttled | ErrorKind::Other)
 }
 

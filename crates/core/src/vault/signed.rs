@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::{GetOptions, Key, ListEntry, ListOptions, ObjectMeta, Prefix, PutOptions};
 use crate::vault::Signer;
 use crate::vault::Vault;
-use crate::vault::settle::put_new;
+use crate::vault::settle::{find, is_unsure, put_new};
 
 /// What a signature is for. A key is trusted for each purpose by itself, through the SSHSIG namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,18 +85,6 @@ impl Verified {
 }
 
 impl Vault {
-    /// Stores the signature and then the document, both create-only. `signatures` gives the prefix for a digest.
-    pub(crate) async fn put_signed(
-        &self,
-        key: &Key,
-        bytes: Vec<u8>,
-        purpose: Purpose,
-        signatures: impl Fn(&Sha256) -> Result<Prefix>,
-    ) -> Result<ObjectMeta> {
-        self.put_signature(&bytes, purpose, signatures).await?;
-        put_new(self.store(), key, bytes.into(), &PutOptions::default()).await
-    }
-
     /// Stores the signature of a document that follows.
     pub(crate) async fn put_signature(
         &self,
@@ -111,17 +99,38 @@ impl Vault {
         Ok(())
     }
 
-    /// Serializes, signs and stores a document.
+    /// Serializes a document and stores the signature, then the document, both create-only. `signatures` gives the prefix
+    /// for a digest. Whether it stands is settled by reading: another document may well be as long.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if another document stands there, [`Exhausted`](ErrorKind::Exhausted) if
+    /// it has more than `limit` bytes.
     pub(crate) async fn put_signed_json(
         &self,
         key: &Key,
         document: &impl Serialize,
+        limit: u64,
         purpose: Purpose,
         signatures: impl Fn(&Sha256) -> Result<Prefix>,
     ) -> Result<ObjectMeta> {
         let bytes = serde_json::to_vec_pretty(document)
             .map_err(|error| Error::new(ErrorKind::Other, "a document cannot be written as JSON").because(error))?;
-        self.put_signed(key, bytes, purpose, signatures).await
+        check_length(&bytes, limit, key)?;
+        self.put_signature(&bytes, purpose, signatures).await?;
+        let bytes = Bytes::from(bytes);
+        match self.store().put(key, bytes.clone(), &PutOptions::default()).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists || is_unsure(&error) => {
+                match self.get_small(key, limit).await {
+                    Ok((meta, found)) if found == bytes => Ok(meta),
+                    Ok(_) => Err(Error::new(ErrorKind::AlreadyExists, "another document stands there")
+                        .with("key", key)
+                        .because(error)),
+                    // What cannot be settled stays as unsure as it was.
+                    Err(_) => Err(error),
+                }
+            }
+            settled => settled,
+        }
     }
 
     /// Reads a document and the signatures beside it; one of them must be by a key that is trusted for `purpose` at the
@@ -153,7 +162,12 @@ impl Vault {
             if !trusted.iter().any(|trusted| trusted == key_id) {
                 continue;
             }
-            let (_, armored) = self.get_small(&signature.key, MAX_SIGNATURE_BYTES).await?;
+            let armored = match self.get_small(&signature.key, MAX_SIGNATURE_BYTES).await {
+                Ok((_, armored)) => armored,
+                // A plant, or deleted meanwhile.
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => continue,
+                Err(error) => return Err(error),
+            };
             match self.trust().verify(
                 &String::from_utf8_lossy(&armored),
                 purpose.namespace(),
@@ -164,7 +178,11 @@ impl Vault {
                 Err(error) => refusal = error,
             }
         }
-        Err(refusal.with("key", key))
+        // Signatures go after what they sign: a deletion between the two reads is no forgery.
+        match find(self.store(), key).await? {
+            Some(_) => Err(refusal.with("key", key)),
+            None => Err(Error::new(ErrorKind::NotFound, "it was deleted meanwhile").with("key", key)),
+        }
     }
 
     /// Reads an object that is small or refused.
@@ -187,6 +205,17 @@ impl Vault {
             }
         }
         Ok((got.meta, bytes.into()))
+    }
+}
+
+/// Refuses to write what no reader would take.
+pub(crate) fn check_length(bytes: &[u8], limit: u64, key: &Key) -> Result<()> {
+    match bytes.len() as u64 {
+        length if length > limit => {
+            Err(Error::new(ErrorKind::Exhausted, format!("{length} bytes are more than the {limit} that it may have"))
+                .with("key", key))
+        }
+        _ => Ok(()),
     }
 }
 
