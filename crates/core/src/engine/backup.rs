@@ -162,8 +162,8 @@ impl fmt::Display for BackupPlan {
     }
 }
 
-/// A backup under way. Dropping it cancels the run: nothing is committed, hooks are undone in the background, and
-/// [`Backstay::shutdown`](crate::engine::Backstay::shutdown) waits for that.
+/// A backup under way. Dropping it cancels the run: nothing is committed unless the commit had begun, hooks are undone in the
+/// background, and [`Backstay::shutdown`](crate::engine::Backstay::shutdown) waits for that.
 #[derive(Debug)]
 #[must_use = "dropping the handle cancels the run"]
 pub struct RunHandle {
@@ -172,7 +172,7 @@ pub struct RunHandle {
 }
 
 impl RunHandle {
-    /// Tells the run to end; await the handle to hear how it did.
+    /// Tells the run to end; await the handle to hear how it did. A run that was committing succeeds all the same.
     pub fn cancel(&self) {
         self.stop.because("the caller cancelled the run");
     }

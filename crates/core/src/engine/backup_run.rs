@@ -1,9 +1,11 @@
 //! One run: record, hooks, exports side by side, details, signature, commit.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::Map;
@@ -26,10 +28,10 @@ use crate::store::PutOptions;
 use crate::vault::details::{ConfigurationLine, ConfiguredComponent, DetailLine};
 use crate::vault::handle::Sealing;
 use crate::vault::layout::{self, PointFile};
-use crate::vault::manifest::{DetailsRef, Manifest, Outcome, Status};
+use crate::vault::manifest::{DetailsRef, MAX_MANIFEST_BYTES, Manifest, Outcome, Status};
 use crate::vault::points::NewestFirst;
 use crate::vault::settle::put_new;
-use crate::vault::signed::Purpose;
+use crate::vault::signed::{Purpose, check_length};
 
 pub(crate) struct Run {
     backstay: Arc<Inner>,
@@ -40,6 +42,13 @@ pub(crate) struct Run {
     began: Duration,
     /// Every component's items, so that a cancelled run can give back what it had under way.
     open: Mutex<Vec<ComponentSink>>,
+}
+
+/// A run that only lacks its commit.
+struct Prepared {
+    exported: Vec<Exported>,
+    bytes: Bytes,
+    partial: bool,
 }
 
 impl Run {
@@ -55,11 +64,18 @@ impl Run {
             biased;
             error = stopped.wait() => Err(error),
             reason = alive.told_to_end(backstay.signals) => Err(Error::new(ErrorKind::Cancelled, reason)),
-            result = run.work(&mut hooks) => result,
+            result = AssertUnwindSafe(run.prepare(&mut hooks)).catch_unwind() => result.unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Other, "the run panicked"))
+            }),
         };
         // Of a run that went through, nothing is owed or open any more.
         hooks.finish().await;
         run.give_up_items().await;
+        // A commit that is broken off may have happened all the same: from here on the run goes through.
+        let outcome = match outcome {
+            Ok(prepared) => run.commit(prepared).await,
+            Err(error) => Err(error),
+        };
         let outcome = outcome.map_err(|error| error.operation("backup").with("point", run.point()));
         if let Err(error) = &outcome
             && error.kind() != ErrorKind::Partial
@@ -88,7 +104,8 @@ impl Run {
         &self.sink.point
     }
 
-    async fn work(&self, hooks: &mut RunHooks) -> Result<BackupReport> {
+    /// Everything up to the commit, which makes the point exist.
+    async fn prepare(&self, hooks: &mut RunHooks) -> Result<Prepared> {
         let names = self.plan.components.iter().map(|component| component.name.clone()).collect::<Vec<_>>();
         self.backstay.observers.emit(&Event::BackupStarted { point: self.point().clone(), components: names.clone() });
         self.record_begin().await?;
@@ -97,8 +114,16 @@ impl Run {
         component::nothing_exported(&exported)?;
         let details = self.write_details(&exported).await?;
         let manifest = self.manifest(&exported, previous, details);
-        self.commit(&manifest).await?;
-        let partial = manifest.status == Status::Partial;
+        let bytes = self.sign(&manifest).await?;
+        Ok(Prepared { exported, bytes, partial: manifest.status == Status::Partial })
+    }
+
+    /// Makes the point exist: the manifest, create-only.
+    async fn commit(&self, Prepared { exported, bytes, partial }: Prepared) -> Result<BackupReport> {
+        let vault = &self.backstay.vault;
+        let key = layout::manifest(self.point())?;
+        let meta = put_new(vault.store(), &key, bytes, &PutOptions::default()).await?;
+        vault.saw_store_time(meta.last_modified);
         self.backstay.observers.emit(&Event::Committed { point: self.point().clone(), partial });
         self.compare_with_seen(&exported);
         let report = BackupReport {
@@ -225,7 +250,8 @@ impl Run {
             version: VERSION.to_owned(),
             host: host(),
             components: self.plan.components.iter().map(ConfiguredComponent::from).collect(),
-            tier: serde_json::to_value(tier).unwrap_or_default(),
+            tier: serde_json::to_value(tier)
+                .map_err(|error| Error::new(ErrorKind::Other, "the tier cannot be written as JSON").because(error))?,
         });
         let components = exported.iter().map(|e| DetailLine::Component(e.detail_line()));
         let items = exported.iter().flat_map(Exported::restorable).map(|item| DetailLine::Item(item.line.clone()));
@@ -270,20 +296,19 @@ impl Run {
         }
     }
 
-    /// Makes the point exist: signature first, then the hint if it is partial, then the manifest, create-only.
-    async fn commit(&self, manifest: &Manifest) -> Result<()> {
+    /// What goes before the commit: the signature, then the hint if it is partial.
+    async fn sign(&self, manifest: &Manifest) -> Result<Bytes> {
         let vault = &self.backstay.vault;
         let point = self.point();
         let bytes = manifest.to_bytes()?;
+        check_length(&bytes, MAX_MANIFEST_BYTES, &layout::manifest(point)?)?;
         let signatures = |digest: &Sha256| layout::signatures(point, layout::SIGNED_POINT, digest);
         vault.put_signature(&bytes, Purpose::Point, signatures).await?;
         if manifest.status == Status::Partial {
             let hint = layout::point_file(point, &PointFile::PartialHint)?;
             put_new(vault.store(), &hint, Bytes::new(), &PutOptions::default()).await?;
         }
-        let meta = put_new(vault.store(), &layout::manifest(point)?, bytes.into(), &PutOptions::default()).await?;
-        vault.saw_store_time(meta.last_modified);
-        Ok(())
+        Ok(bytes.into())
     }
 
     /// Says at once when a component is suddenly another, or much smaller than this process wrote it last.

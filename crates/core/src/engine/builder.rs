@@ -158,7 +158,8 @@ impl BackstayBuilder {
     }
 
     /// Ends runs at SIGTERM and SIGINT: nothing is committed, hooks are undone, the run fails as cancelled. Off by default,
-    /// because signals belong to the program.
+    /// because signals belong to the program: from its first run on they do nothing else any more, so that a program that
+    /// goes on between runs must hear them itself.
     pub fn stop_on_signals(mut self) -> Self {
         self.signals = true;
         self

@@ -163,10 +163,9 @@ pub(crate) fn nothing_exported(exported: &[Exported]) -> Result<()> {
                 1 => String::new(),
                 n => format!(" (and {} more)", n - 1),
             };
-            Err(Error::new(
-                error.kind(),
-                format!("no component could be exported: {name}{others}: {}", full_text(error)),
-            ))
+            // Partial is the word for a point that exists.
+            let kind = if error.kind() == ErrorKind::Partial { ErrorKind::Other } else { error.kind() };
+            Err(Error::new(kind, format!("no component could be exported: {name}{others}: {}", full_text(error))))
         }
         _ => Ok(()),
     }

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
+
 use crate::clock::timeout;
 use crate::engine::builder::Inner;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::name::{Name, PointId};
 use crate::source::{Hook, HookContext, OnHookError};
@@ -30,6 +32,8 @@ struct Owed {
     hook: ConfiguredHook,
     context: HookContext,
     waits_for: BTreeSet<Name>,
+    /// `after`, once it was begun.
+    undoing: Option<JoinHandle<Result<()>>>,
 }
 
 impl RunHooks {
@@ -49,7 +53,7 @@ impl RunHooks {
             }
             let context = HookContext::new(self.point.clone(), concerned.clone());
             let waits_for = concerned.iter().cloned().collect();
-            self.owed.push(Owed { hook: hook.clone(), context: context.clone(), waits_for });
+            self.owed.push(Owed { hook: hook.clone(), context: context.clone(), waits_for, undoing: None });
             let options = hook.hook.options();
             let result = timeout(&**self.backstay.vault.clock(), options.timeout, hook.hook.before(&context)).await;
             self.tell(&hook, "before", &result);
@@ -76,16 +80,24 @@ impl RunHooks {
         self.after(|_| true).await
     }
 
-    /// The last begun is the first undone. Returns the components whose hook failed.
+    /// The last begun is the first undone. Returns the components whose hook failed. Every `after` runs in a task of its
+    /// own: once begun it goes through, also when this future is dropped, and the next call waits for it.
     async fn after(&mut self, due: impl Fn(&Owed) -> bool) -> Vec<(Vec<Name>, Error)> {
         let mut failed = Vec::new();
         for index in (0..self.owed.len()).rev() {
             if !due(&self.owed[index]) {
                 continue;
             }
+            let clock = self.backstay.vault.clock();
+            let owed = &mut self.owed[index];
+            let undoing = owed.undoing.get_or_insert_with(|| {
+                let (hook, context, clock) = (owed.hook.hook.clone(), owed.context.clone(), clock.clone());
+                tokio::spawn(async move { timeout(&*clock, hook.options().timeout, hook.after(&context)).await })
+            });
+            let result = undoing
+                .await
+                .unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, "the hook did not come back").because(error)));
             let Owed { hook, context, .. } = self.owed.remove(index);
-            let limit = hook.hook.options().timeout;
-            let result = timeout(&**self.backstay.vault.clock(), limit, hook.hook.after(&context)).await;
             self.tell(&hook, "after", &result);
             if let Err(error) = result {
                 failed.push((context.components, error));

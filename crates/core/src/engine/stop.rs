@@ -54,8 +54,10 @@ impl Runs {
 
     /// Takes a run in; none once the program is shutting down.
     pub(crate) fn enter(&self) -> Option<Alive> {
-        let down = *self.alive.borrow();
-        (!down).then(|| Alive(self.alive.subscribe()))
+        // A member first: a shutdown that begins now waits for it.
+        let alive = Alive(self.alive.subscribe());
+        let down = *alive.0.borrow();
+        (!down).then_some(alive)
     }
 
     /// Tells all runs to end and waits until they did.
