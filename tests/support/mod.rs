@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of it")]
 
+pub mod gate;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
