@@ -1,4 +1,4 @@
-//! Golden files: what format 1 looks like, byte for byte, and that a vault of this release stays readable for ever.
+//! Golden files: what the documents of format 1 look like, and that a vault of this release stays readable for ever.
 //!
 //! `GOLDEN=write cargo test --test pure_golden` writes them anew; a change of them is a change of the format.
 
@@ -41,7 +41,7 @@ async fn world() -> (World, Vec<PointId>) {
 async fn documents_of_format_1_are_what_they_were() {
     let (world, points) = world().await;
     let keys = world.keys("").await;
-    compare(KEYS, (keys.join("\n") + "\n").as_bytes());
+    compare(KEYS, keys.join("\n").as_bytes());
     compare("marker.json", &world.read("backstay-1.json").await);
     compare("manifest-complete.json", &world.read(&format!("points/{}.json", points[0])).await);
     compare("manifest-partial.json", &world.read(&format!("points/{}.json", points[1])).await);
@@ -93,11 +93,37 @@ fn golden(name: &str) -> PathBuf {
 }
 
 fn compare(name: &str, found: &[u8]) {
+    let found = masked(std::str::from_utf8(found).expect("text"));
     if writing() {
-        std::fs::write(golden(name), found).expect("it can be written");
+        std::fs::write(golden(name), &found).expect("it can be written");
     }
-    let expected = std::fs::read(golden(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    assert_eq!(String::from_utf8_lossy(found), String::from_utf8_lossy(&expected), "{name} changed");
+    let expected = std::fs::read_to_string(golden(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(found, expected, "{name} changed");
+}
+
+/// Details name the host and the version that wrote them; what follows from their bytes is not the format's.
+fn masked(text: &str) -> String {
+    let mut in_details = false;
+    let mask = |line: &str, in_details: bool| {
+        let hides_length = in_details || line.contains("details/") || line.trim_start().starts_with("\"bytes\"");
+        let line = match line.split_once("bytes\": ") {
+            Some((before, after)) if hides_length => {
+                format!("{before}bytes\": N{}", after.trim_start_matches(char::is_numeric))
+            }
+            _ => line.to_owned(),
+        };
+        let is_digest = |word: &str| matches!(word.len(), 26 | 64) && word.bytes().all(|b| b.is_ascii_alphanumeric());
+        let is_id = line.contains("vault") || line.starts_with("backstay-1.");
+        let word = |word: &str| if is_digest(word) && !is_id { "DIGEST".to_owned() } else { word.to_owned() };
+        let quoted = |part: &str| part.split('"').map(word).collect::<Vec<_>>().join("\"");
+        line.split('.').map(quoted).collect::<Vec<_>>().join(".")
+    };
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        in_details |= line.contains("\"details\": {");
+        lines.push(mask(line, in_details));
+    }
+    lines.join("\n") + "\n"
 }
 
 /// The objects of a vault in a folder; what the store keeps for itself is hidden.

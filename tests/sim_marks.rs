@@ -192,7 +192,6 @@ async fn a_retirement_replayed_under_a_later_time_does_not_count() {
     let plan = backstay.prune("daily").plan().await.expect("a plan");
     assert_eq!(action(&plan, &first), PruneAction::Keep, "{plan}");
     assert_eq!(plan.strange.len(), 1, "{plan}");
-    drop(vault);
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,6 +24,7 @@ pub(crate) fn directory(args: &[String]) -> Result<()> {
 }
 
 fn back_up(exporter: impl ResourceExporter, folder: &Path, limits: Limits) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
     let budget = Budget::new(limits);
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let keyring = Keyring::create(folder.join("keys"))?;

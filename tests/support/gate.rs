@@ -40,7 +40,7 @@ impl Gates {
     pub fn open(&self) {
         let mut state = self.0.lock().expect("no panic under the lock");
         state.open = true;
-        state.waiting.drain(..).for_each(|(_, go)| drop(go.send(())));
+        state.waiting.drain(..).for_each(|(_, go)| go.send(()).unwrap_or_default());
     }
 
     /// Waits until nobody can go on but through a gate. The programs that wait, in order.
@@ -57,7 +57,8 @@ impl Gates {
     pub fn step(&self, program: usize) {
         let mut state = self.0.lock().expect("no panic under the lock");
         if let Some(at) = state.waiting.iter().position(|(who, _)| *who == program) {
-            drop(state.waiting.remove(at).1.send(()));
+            // Nobody waits there any more if the program was dropped.
+            state.waiting.remove(at).1.send(()).unwrap_or_default();
         }
     }
 
