@@ -1,1 +1,24 @@
-//! Facade.
+#![doc = include_str!("../README.md")]
+
+pub use backstay_core::clock::{Clock, Random, SystemClock, SystemRandom};
+pub use backstay_core::engine::{self, Backstay, BackupReport, Depth, Status};
+pub use backstay_core::{Blake3, Error, ErrorKind, Result, Secret, Sha256};
+pub use backstay_core::{Budget, Limits, Tier};
+pub use backstay_core::{Event, Observer};
+pub use backstay_core::{Name, PointId, RunId, Tag};
+
+/// A directory as a component.
+#[doc(inline)]
+pub use backstay_core::directory::{self, Directory};
+/// Which points stay.
+#[doc(inline)]
+pub use backstay_core::retention::{self, Keep};
+/// What is protected and how it comes back.
+#[doc(inline)]
+pub use backstay_core::source;
+/// Where bytes rest.
+#[doc(inline)]
+pub use backstay_core::store::{self, LocalStore, MemoryStore};
+/// What the bytes mean.
+#[doc(inline)]
+pub use backstay_core::vault::{self, Keyring, Vault};

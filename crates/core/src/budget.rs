@@ -315,7 +315,9 @@ mod tests {
         for _ in 0..3 {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let (release, wait) = mpsc::channel::<()>();
-            let job = runtime.block_on(async { budget.run(move || Ok(wait.recv().is_err())) });
+            let entered = runtime.enter();
+            let job = budget.run(move || Ok(wait.recv().is_err()));
+            drop(entered);
             drop(release);
             drop(runtime);
             drop(job);

@@ -1,11 +1,10 @@
 //! The one error of the library: what happened, where, and what to do next.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
-
-use crate::engine::BackupReport;
 
 /// The result of everything that can fail here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -36,7 +35,7 @@ pub enum ErrorKind {
     Untrusted,
     /// The input cannot be right, whatever the state of the world.
     Invalid,
-    /// Part of the work succeeded and is kept; see [`Error::report`].
+    /// Part of the work succeeded and is kept; see [`Error::payload`].
     Partial,
     /// A hold or an object lock forbids it.
     Locked,
@@ -106,7 +105,7 @@ struct Inner {
     advice: Option<Cow<'static, str>>,
     retry_after: Option<Duration>,
     final_: bool,
-    report: Option<Box<BackupReport>>,
+    payload: Option<Box<dyn Any + Send + Sync>>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -122,7 +121,7 @@ impl Error {
             advice: None,
             retry_after: None,
             final_: false,
-            report: None,
+            payload: None,
             source: None,
         }))
     }
@@ -171,8 +170,10 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_report(mut self, report: BackupReport) -> Self {
-        self.0.report = Some(Box::new(report));
+    /// Gives the report of what was done all the same along with the error.
+    #[must_use]
+    pub fn with_payload(mut self, report: impl Any + Send + Sync) -> Self {
+        self.0.payload = Some(Box::new(report));
         self
     }
 
@@ -206,10 +207,11 @@ impl Error {
         self.0.context.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str())
     }
 
-    /// What was done all the same, on an error of kind [`Partial`](ErrorKind::Partial).
+    /// The report that came with the error, if it is of this type: a `BackupReport` with a partial point, a
+    /// `VerifyReport` with damage, and so on; each operation says.
     #[must_use]
-    pub fn report(&self) -> Option<&BackupReport> {
-        self.0.report.as_deref()
+    pub fn payload<T: 'static>(&self) -> Option<&T> {
+        self.0.payload.as_ref()?.downcast_ref()
     }
 }
 

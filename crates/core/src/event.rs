@@ -1,6 +1,7 @@
 //! Facts about work in progress. Logs, metrics and progress bars are observers of them.
 
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,7 +131,7 @@ impl Event {
     }
 }
 
-/// Hears of events. Called on the working task: be quick and do not block.
+/// Hears of events. Called on the working task: be quick and do not block. A panic is logged and changes nothing.
 pub trait Observer: Send + Sync + 'static {
     /// Something happened.
     fn event(&self, event: &Event);
@@ -160,7 +161,10 @@ impl Observers {
             _ => tracing::info!(?event, "{}", event.name()),
         }
         for observer in &self.0 {
-            observer.event(event);
+            // A run must not end, and a thaw not fail to happen, because somebody who only listens panics.
+            if catch_unwind(AssertUnwindSafe(|| observer.event(event))).is_err() {
+                tracing::error!("an observer panicked at {}", event.name());
+            }
         }
     }
 }

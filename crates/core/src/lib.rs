@@ -4,9 +4,12 @@ mod budget;
 mod buffer;
 pub mod clock;
 mod digest;
+#[cfg(target_os = "linux")]
+pub mod directory;
 pub mod engine;
 mod error;
 mod event;
+mod field;
 mod limits;
 mod name;
 pub mod retention;
@@ -14,6 +17,7 @@ mod secret;
 pub mod source;
 pub mod store;
 mod task;
+mod tier;
 pub mod vault;
 
 pub use budget::Budget;
@@ -23,3 +27,4 @@ pub use event::{Event, Observer};
 pub use limits::Limits;
 pub use name::{Name, PointId, RunId, Tag};
 pub use secret::Secret;
+pub use tier::Tier;

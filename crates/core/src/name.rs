@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// The name of a source, tier, component or custodian: 1 to 63 of `a-z`, `0-9`, `-`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Name(String);
+pub struct Name(Arc<str>);
 
 impl Name {
     /// Checks and takes a name.
@@ -24,7 +25,7 @@ impl Name {
         let name = name.into();
         let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if (1..=63).contains(&name.len()) && name.chars().all(legal) {
-            Ok(Self(name))
+            Ok(Self(name.into()))
         } else {
             Err(Error::new(ErrorKind::Invalid, "a name has 1 to 63 characters out of a-z, 0-9 and `-`")
                 .with("got", name))
@@ -40,7 +41,8 @@ impl Name {
 
 /// The ID of a run and of the point that it commits: `20261120t064200z-` and 8 base32 characters.
 ///
-/// IDs sort by time; the random part keeps those of several hosts apart.
+/// IDs sort by time, to the millisecond: the first 2 of the 8 characters count the milliseconds of the second, the others
+/// are random and keep those of several hosts apart.
 ///
 /// ```
 /// use backstay_core::RunId;
@@ -59,7 +61,7 @@ pub struct RunId {
 /// 8 lower-case base32 characters (RFC 4648, 40 bits): the random part of a [`RunId`], or an attempt at one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Tag(String);
+pub struct Tag(Arc<str>);
 
 /// Everything that names a point: whose it is, which tier, which run. Written `SOURCE/TIER/ID`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -74,14 +76,18 @@ pub struct PointId {
 }
 
 impl RunId {
-    /// An ID for a run that begins at `time`, kept to the second.
+    /// An ID for a run that begins at `time`.
     #[must_use]
     pub fn new(time: Timestamp, random: &dyn Random) -> Self {
-        let time = Timestamp::from_second(time.as_second()).unwrap_or(time);
-        Self { time, tag: Tag::new(random) }
+        let second = time.as_second();
+        let millisecond = usize::try_from(time.as_millisecond() - second * 1000).unwrap_or_default();
+        let mut tag: String =
+            [millisecond / 32, millisecond % 32].iter().map(|d| char::from(IN_ORDER[d % 32])).collect();
+        tag.push_str(&Tag::new(random).0[2..]);
+        Self { time: to_the_second(time), tag: Tag(tag.into()) }
     }
 
-    /// When the run began, by the clock of the host that ran it.
+    /// When the run began, by the clock of the host that ran it, to the second.
     #[must_use]
     pub fn time(&self) -> Timestamp {
         self.time
@@ -94,7 +100,7 @@ impl Tag {
     pub fn new(random: &dyn Random) -> Self {
         let mut bytes = [0; 5];
         random.fill(&mut bytes);
-        Self(base32(&bytes))
+        Self(base32(&bytes).into())
     }
 
     /// The 8 characters.
@@ -105,6 +111,8 @@ impl Tag {
 }
 
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+/// The same characters in the order in which keys sort.
+const IN_ORDER: &[u8; 32] = b"234567abcdefghijklmnopqrstuvwxyz";
 
 /// Lower-case base32 of RFC 4648 without padding.
 pub(crate) fn base32(bytes: &[u8]) -> String {
@@ -127,6 +135,11 @@ pub(crate) fn base32(bytes: &[u8]) -> String {
 /// The time as it stands in keys: `20261120t064200z`.
 pub(crate) fn compact_time(time: Timestamp) -> String {
     time.to_zoned(TimeZone::UTC).strftime("%Y%m%dt%H%M%Sz").to_string()
+}
+
+/// The time as [`compact_time`] keeps it.
+pub(crate) fn to_the_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// The reverse of [`compact_time`].
@@ -154,7 +167,7 @@ impl FromStr for Tag {
 
     fn from_str(text: &str) -> Result<Self> {
         if text.len() == 8 && text.bytes().all(|b| ALPHABET.contains(&b)) {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(Error::new(ErrorKind::Invalid, "expected 8 characters out of a-z and 2-7").with("got", text))
         }
@@ -244,6 +257,21 @@ mod tests {
         ] {
             assert!(wrong.parse::<RunId>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn ids_of_one_second_sort_by_the_millisecond() {
+        #[derive(Debug)]
+        struct Constant;
+        impl Random for Constant {
+            fn fill(&self, bytes: &mut [u8]) {
+                bytes.fill(0xa5);
+            }
+        }
+        let at = |ms: i64| RunId::new(Timestamp::from_millisecond(1_795_000_000_000 + ms).unwrap(), &Constant);
+        let ids: Vec<RunId> = (0..2000).map(at).collect();
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1] && pair[0].to_string() < pair[1].to_string()));
+        assert_eq!(ids[7].to_string().parse::<RunId>().unwrap(), ids[7]);
     }
 
     #[test]

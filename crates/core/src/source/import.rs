@@ -153,6 +153,8 @@ pub struct ImportPlan {
     pub entries: Vec<ImportEntry>,
     /// Bytes that would be written.
     pub bytes: u64,
+    /// What a person should know before: rights that are missing, attributes that cannot be kept.
+    pub notes: Vec<String>,
     /// A digest of the state that it saw; `apply` notices when the world moved on.
     pub fingerprint: String,
     /// What the importer needs besides; it defines the shape.
@@ -190,6 +192,9 @@ impl Display for ImportPlan {
         write!(f, " {} bytes", self.bytes)?;
         for entry in &self.entries {
             write!(f, "\n  {} {:?}: {}", entry.action, entry.what, entry.why)?;
+        }
+        for note in &self.notes {
+            write!(f, "\n  note: {note}")?;
         }
         Ok(())
     }
@@ -246,6 +251,8 @@ pub struct ImportReport {
     pub bytes: u64,
     /// Entries that could not be restored.
     pub problems: Vec<Problem>,
+    /// What is not as it was and cannot be here, such as owners that only the super-user can restore.
+    pub notes: Vec<String>,
 }
 
 impl ImportReport {

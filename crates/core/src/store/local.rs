@@ -46,6 +46,8 @@ const PAGE: usize = 512;
 ///   longer than 255 bytes when written so is refused by a put.
 /// * **Nothing outside.** Symbolic links inside the folder are not followed but reported.
 /// * Files whose names are not written so (`lost+found`) are no objects: they are not listed.
+/// * An unfinished upload tells the time of its last write, at or after its beginning: a sweep comes late, never early.
+///   Puts that a crash cut off are listed as unfinished uploads too.
 /// * Tags are not kept. Versions, locks and classes there are none.
 ///
 /// ```

@@ -10,16 +10,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream;
-use sha2::Digest as _;
 use tokio::sync::{OnceCell, mpsc};
 
 use crate::budget::{Budget, Job, Reservation};
 use crate::buffer::{Buffer, Lane, Lease};
-use crate::digest::{Blake3, Sha256};
+use crate::digest::Blake3;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{ByteStream, ObjectStore};
 use crate::task::Task;
-use crate::vault::fetch::{IN_FLIGHT, StoredItem, fetch_all};
+use crate::vault::fetch::StoredItem;
 use crate::vault::frame::{MAX_PLAIN, packed_capacity};
 use crate::vault::open::{Form, Reading};
 use crate::vault::seal::Identity;
@@ -38,14 +37,14 @@ pub(crate) struct ItemReader {
     item: Arc<StoredItem>,
     identity: Option<Identity>,
     bytes: u64,
-    blake3: Blake3,
+    blake3: Option<Blake3>,
     budget: Budget,
     index: OnceCell<(Form, SeekTable)>,
 }
 
 impl ItemReader {
-    /// A reader of the item that `objects` hold, of `bytes` plain bytes with the digest `blake3`. Without an identity the
-    /// item must be bare; [`verify_stored`](Self::verify_stored) never needs one.
+    /// A reader of the item that `objects` hold, of `bytes` plain bytes with the digest `blake3`. Where no digest is
+    /// recorded, the digests of the stored parts are the proof. Without an identity the item must be bare.
     ///
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) if the description of the objects contradicts itself.
@@ -54,7 +53,7 @@ impl ItemReader {
         store: Arc<dyn ObjectStore>,
         objects: Vec<StoredObject>,
         identity: Option<Identity>,
-        (bytes, blake3): (u64, Blake3),
+        (bytes, blake3): (u64, Option<Blake3>),
         budget: &Budget,
     ) -> Result<Self> {
         let name = name.into();
@@ -110,43 +109,6 @@ impl ItemReader {
             let unpacker = Unpacker::frames(reading, packed, plain, budget, longest, frames);
             tokio::try_join!(work, unpacker.run(), trim(jobs, span.skip, range.end - range.start, out)).map(|_| ())
         }))
-    }
-
-    /// Reads every stored byte once and proves it by length, SHA-256 and part digests. Needs no key. Returns the bytes read.
-    ///
-    /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt) with the place, and what the store answers.
-    pub(crate) async fn verify_stored(&self) -> Result<u64> {
-        let work = async {
-            let bytes = PART.min(usize::try_from(self.item.bytes()).unwrap_or(PART));
-            let reserved = Arc::new(self.budget.reserve(bytes).await?);
-            let lane = Lane::new(&reserved, bytes, bytes, &self.budget);
-            let (fetched, mut fetching) = mpsc::channel(IN_FLIGHT);
-            let parts = 0..self.item.parts();
-            let fetch = fetch_all(Arc::clone(&self.item), parts, None, lane, self.budget.clone(), fetched);
-            let check = async {
-                for object in self.item.objects() {
-                    let mut hasher = sha2::Sha256::new();
-                    for _ in &object.parts {
-                        let part = fetching.recv().await.ok_or_else(early)?;
-                        let part = part.join().await??;
-                        let hash = move || {
-                            hasher.update(part.as_slice());
-                            Ok(hasher)
-                        };
-                        hasher = self.budget.run(hash).await?;
-                    }
-                    if Sha256(hasher.finalize().into()) != object.sha256 {
-                        return Err(Error::new(ErrorKind::Corrupt, "the object has another SHA-256 than recorded")
-                            .with("key", &object.key)
-                            .with("recorded", object.sha256));
-                    }
-                }
-                Ok(())
-            };
-            tokio::try_join!(fetch, check).map(|_| self.item.bytes())
-        };
-        work.await.map_err(|error| self.at(error))
     }
 
     /// Form and table of frames, from the item's two ends.
@@ -246,7 +208,7 @@ impl Lanes {
 /// Proves length and digest of the whole, and withholds the last frame until they hold.
 async fn prove(
     mut frames: mpsc::Receiver<Plain>,
-    (bytes, blake3): (u64, Blake3),
+    (bytes, blake3): (u64, Option<Blake3>),
     budget: Budget,
     out: mpsc::Sender<Chunk>,
 ) -> Result<()> {
@@ -269,7 +231,7 @@ async fn prove(
             send(&out, plain, None).await?;
         }
     }
-    if seen != bytes || Blake3(*hasher.finalize().as_bytes()) != blake3 {
+    if seen != bytes || blake3.is_some_and(|blake3| Blake3(*hasher.finalize().as_bytes()) != blake3) {
         return Err(Error::new(ErrorKind::Corrupt, "the content has another length or digest than recorded")
             .with("recorded", bytes)
             .with("found", seen));

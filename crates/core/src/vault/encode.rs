@@ -164,11 +164,6 @@ impl Encoder {
         })
     }
 
-    /// Plain bytes taken so far.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
     /// Takes the next bytes; waits while what came before is still on its way. Not cancel safe: give the item up after a
     /// call that was dropped.
     ///

@@ -6,7 +6,7 @@ use crate::name::Name;
 use crate::vault::seal::{Identity, Recipient, open_bytes, seal_bytes};
 
 /// A vault's encryption key for a time. Its identity is kept nowhere but sealed to custodians.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Epoch {
     /// Its name; part of the keys under which its identity is stored.

@@ -47,15 +47,6 @@ impl StoredItem {
         self.bytes
     }
 
-    /// How many parts hold them.
-    pub(crate) fn parts(&self) -> u64 {
-        self.bytes.div_ceil(PART as u64)
-    }
-
-    pub(crate) fn objects(&self) -> &[StoredObject] {
-        &self.objects
-    }
-
     /// Adds where in the store an error lies.
     pub(crate) fn place(&self, part: u64, error: Error) -> Error {
         match self.locate(part) {

@@ -207,7 +207,9 @@ mod tests {
     }
 
     fn texts() -> Vec<Vec<u8>> {
-        let mixed = |len: usize| (0..len as u64).map(|i| (i.wrapping_mul(i).wrapping_mul(2_654_435_761) >> 13) as u8).collect::<Vec<_>>();
+        let mixed = |len: usize| {
+            (0..len as u64).map(|i| (i.wrapping_mul(i).wrapping_mul(2_654_435_761) >> 13) as u8).collect::<Vec<_>>()
+        };
         [0, 1, 255, 256, 257, 65_535 + 256, 65_536 + 256, BLOCK, BLOCK + 1, 1 << 20]
             .into_iter()
             .flat_map(|len| [vec![b'a'; len], mixed(len)])

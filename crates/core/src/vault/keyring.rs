@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::clock::Random;
+use crate::clock::{Random, SystemRandom};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Name;
 use crate::vault::epoch::Epoch;
@@ -27,11 +27,10 @@ use crate::vault::vault_id::VaultId;
 /// | `EPOCH.keyring.age` | the epoch's identity, sealed to the custodian; the vault holds it too | |
 ///
 /// ```
-/// use backstay_core::clock::SystemRandom;
 /// use backstay_core::vault::Keyring;
 ///
 /// let place = tempfile::tempdir()?;
-/// let made = Keyring::create(place.path().join("keys"), &SystemRandom)?;
+/// let made = Keyring::create(place.path().join("keys"))?;
 /// let opened = Keyring::open(place.path().join("keys"))?;
 /// assert_eq!(opened.vault_id(), made.vault_id());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -41,6 +40,7 @@ pub struct Keyring {
     vault_id: VaultId,
     signing_key: SigningKey,
     allowed_signers: AllowedSigners,
+    custodian_name: Name,
     custodian: Identity,
     epoch: Epoch,
     sealed_epoch: Vec<u8>,
@@ -64,7 +64,15 @@ impl Keyring {
     ///
     /// # Errors
     /// None in practice; the parts are fresh and fit.
-    pub fn generate(random: &dyn Random) -> Result<Self> {
+    pub fn generate() -> Result<Self> {
+        Self::generate_from(&SystemRandom)
+    }
+
+    /// As [`generate`](Self::generate), from a randomness of one's own: a simulation's.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn generate_from(random: &dyn Random) -> Result<Self> {
         let custodian = Identity::generate(random);
         let signing_key = SigningKey::generate(random);
         let mut allowed_signers = AllowedSigners::default();
@@ -72,17 +80,18 @@ impl Keyring {
         // The epoch's identity is dropped here: from now on it exists only sealed.
         let (epoch, identity) = Epoch::generate(Name::new(FIRST_EPOCH)?, random);
         let sealed_epoch = epoch.seal(&identity, custodian.recipient(), random)?;
-        Ok(Self { vault_id: VaultId::new(random), signing_key, allowed_signers, custodian, epoch, sealed_epoch })
+        let (vault_id, custodian_name) = (VaultId::new(random), Name::new(HOLDER)?);
+        Ok(Self { vault_id, signing_key, allowed_signers, custodian_name, custodian, epoch, sealed_epoch })
     }
 
     /// Makes fresh keys and keeps them in the new folder `path`, readable by its owner only.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) if something is there; keys are never written over.
-    pub fn create(path: impl AsRef<Path>, random: &dyn Random) -> Result<Self> {
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let keyring = Self::generate(random)?;
-        keyring.write(path, random).map_err(|error| failed(error, "create the keyring", path))?;
+        let keyring = Self::generate()?;
+        keyring.write(path, &SystemRandom).map_err(|error| failed(error, "create the keyring", path))?;
         Ok(keyring)
     }
 
@@ -106,6 +115,7 @@ impl Keyring {
             vault_id: folder.parse(VAULT_ID, |text| text.trim().parse())?,
             signing_key: folder.parse_secret(SIGNING_KEY, SigningKey::from_openssh)?,
             allowed_signers: folder.parse(ALLOWED_SIGNERS, str::parse)?,
+            custodian_name: Name::new(HOLDER)?,
             custodian: folder.parse_secret(CUSTODIAN, Identity::parse)?,
             epoch,
             sealed_epoch,
@@ -145,10 +155,16 @@ impl Keyring {
         &self.epoch
     }
 
-    /// The file name and content of the sealed epoch identity, as the vault keeps it under `keys/`.
+    /// The epoch's identity, sealed to the custodian: what the vault keeps under `keys/`.
     #[must_use]
-    pub fn sealed_epoch(&self) -> (String, &[u8]) {
-        (sealed_name(&self.epoch), &self.sealed_epoch)
+    pub fn sealed_epoch(&self) -> &[u8] {
+        &self.sealed_epoch
+    }
+
+    /// The custodian's name in the vault.
+    #[must_use]
+    pub fn custodian_name(&self) -> &Name {
+        &self.custodian_name
     }
 
     /// The epoch's identity, which opens items.
@@ -251,7 +267,7 @@ mod tests {
     fn a_folder_is_read_back_and_never_written_over() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("keys");
-        let made = Keyring::create(&path, &SystemRandom).unwrap();
+        let made = Keyring::create(&path).unwrap();
         let read = Keyring::open(&path).unwrap();
         assert_eq!(read.vault_id, made.vault_id);
         assert_eq!(read.signing_key.public(), made.signing_key.public());
@@ -260,7 +276,7 @@ mod tests {
         assert_eq!(read.epoch, made.epoch);
         assert_eq!(read.sealed_epoch(), made.sealed_epoch());
         assert_eq!(read.unlock().unwrap().recipient(), &made.epoch.recipient);
-        assert_eq!(Keyring::create(&path, &SystemRandom).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(Keyring::create(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
 
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
         for entry in fs::read_dir(&path).unwrap() {
@@ -272,7 +288,7 @@ mod tests {
     fn the_epochs_identity_lies_nowhere_in_plain() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("keys");
-        let keyring = Keyring::create(&path, &SystemRandom).unwrap();
+        let keyring = Keyring::create(&path).unwrap();
         let secret = keyring.unlock().unwrap().to_text().expose().lines().last().unwrap().to_owned();
         for entry in fs::read_dir(&path).unwrap() {
             let content = fs::read(entry.unwrap().path()).unwrap();
@@ -285,7 +301,7 @@ mod tests {
         for (name, mode) in [(SIGNING_KEY, 0o640), (CUSTODIAN, 0o604), (CUSTODIAN, 0o620)] {
             let place = tempfile::tempdir().unwrap();
             let path = place.path().join("keys");
-            Keyring::create(&path, &SystemRandom).unwrap();
+            Keyring::create(&path).unwrap();
             fs::set_permissions(path.join(name), fs::Permissions::from_mode(mode)).unwrap();
             let error = Keyring::open(&path).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Refused, "{name} {mode:o}");
@@ -296,12 +312,12 @@ mod tests {
     #[test]
     fn a_missing_or_foreign_file_is_named() {
         let foreign = tempfile::tempdir().unwrap();
-        Keyring::create(foreign.path().join("keys"), &SystemRandom).unwrap();
+        Keyring::create(foreign.path().join("keys")).unwrap();
         let sealed = "epoch-1.keyring.age";
         for name in [VAULT_ID, SIGNING_KEY, ALLOWED_SIGNERS, CUSTODIAN, EPOCH, sealed] {
             let place = tempfile::tempdir().unwrap();
             let path = place.path().join("keys");
-            Keyring::create(&path, &SystemRandom).unwrap();
+            Keyring::create(&path).unwrap();
             fs::write(path.join(name), "\u{1}nonsense").unwrap();
             let error = Keyring::open(&path).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Corrupt), "{name}: {error:?}");
@@ -318,7 +334,7 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        let keyring = Keyring::generate(&SystemRandom).unwrap();
+        let keyring = Keyring::generate().unwrap();
         let debug = format!("{keyring:?} {keyring:#?}");
         let custodian = keyring.custodian.to_text();
         let signing_key = keyring.signing_key.to_openssh("", &SystemRandom);

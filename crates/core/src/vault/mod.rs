@@ -1,43 +1,51 @@
 //! What the stored bytes mean: layout, manifests, marks, encoding, sealing, signing.
+//!
+//! FORMAT.md describes all of it for people, down to opening a vault by hand.
 
 mod age_header;
 mod age_stream;
+mod builder;
 #[cfg(test)]
 mod codec_tests;
+mod custodians;
 mod cut;
-mod decode;
-mod encode;
+pub(crate) mod decode;
+pub(crate) mod details;
+pub(crate) mod encode;
 mod epoch;
 mod fetch;
 mod frame;
+pub(crate) mod handle;
+pub(crate) mod items;
 mod keyring;
+pub(crate) mod layout;
+pub(crate) mod manifest;
+pub(crate) mod mark;
 mod open;
+pub(crate) mod points;
+pub(crate) mod prove;
 mod seal;
 mod seek_table;
 mod send;
+pub(crate) mod settle;
 mod sign;
+pub(crate) mod signed;
 mod ssh;
-mod stored;
+pub(crate) mod stored;
 mod trust;
 mod unpack;
 mod vault_id;
 
+pub use builder::VaultBuilder;
+pub use custodians::Custodian;
 pub use epoch::Epoch;
+pub use handle::Vault;
 pub use keyring::Keyring;
+pub use manifest::{Component, DetailsRef, Manifest, ObjectEntry, Outcome, SnapshotEntry, Status};
+pub use mark::{Mark, MarkKind, Retirement, WorkList};
+pub use points::{Point, Points};
 pub use seal::{Identity, Recipient, open_bytes, seal_bytes};
 pub use sign::{PublicKey, SigningKey};
+pub use signed::Purpose;
 pub use trust::{AllowedSigner, AllowedSigners, Signer};
 pub use vault_id::VaultId;
-
-/// How a component ended in a point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Outcome {
-    /// Everything that was asked for is there.
-    Good,
-    /// Its items can be restored, but something is missing or may be torn; the details name it.
-    Incomplete,
-    /// Nothing of it can be restored.
-    Failed,
-}

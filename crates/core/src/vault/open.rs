@@ -148,7 +148,8 @@ impl Opener {
             let job = match self.form.key.clone() {
                 None => {
                     self.at += (end - begin) as u64;
-                    budget.run(move || Ok(Opened { across: Vec::new(), part, pieces: vec![begin..end] }))
+                    let pieces = std::iter::once(begin..end).collect();
+                    budget.run(move || Ok(Opened { across: Vec::new(), part, pieces }))
                 }
                 Some(key) => {
                     let work = self.find_chunks(&part[begin..end], begin);

@@ -13,6 +13,7 @@ use crate::digest::{Blake3, Sha256};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Key, ObjectStore, PutOptions, Upload};
 use crate::vault::cut::Part;
+use crate::vault::settle::settle;
 use crate::vault::stored::{StoredObject, object_key};
 
 /// Parts of one item on their way at once.
@@ -110,7 +111,9 @@ impl Sender {
     ) -> Result<()> {
         let key = object_key(&self.base, self.objects.len())?;
         if self.upload.is_none() {
-            self.store.put(&key, part.content, &self.options.clone().with_sha256(sha256)).await?;
+            let bytes = part.content.len() as u64;
+            let put = self.store.put(&key, part.content, &self.options.clone().with_sha256(sha256)).await;
+            settle(&*self.store, &key, bytes, put).await?;
         } else {
             let sending = self.send(part).await?;
             in_flight.push(sending);
@@ -118,7 +121,7 @@ impl Sender {
                 arrived?;
             }
             if let Some(upload) = self.upload.take() {
-                upload.complete().await?;
+                settle(&*self.store, &key, self.bytes, upload.complete().await).await?;
             }
         }
         let (bytes, parts) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.parts));

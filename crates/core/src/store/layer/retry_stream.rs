@@ -140,7 +140,8 @@ pub(super) fn uploads(
 ) -> BoxStream<'static, Result<UploadRef>> {
     let first = async move {
         let begin = || -> BoxFuture<'_, _> {
-            let mut uploads = store.uploads(&prefix);
+            // The chain below asks once more after an end.
+            let mut uploads = store.uploads(&prefix).fuse();
             Box::pin(async move {
                 let first = uploads.next().await.transpose()?;
                 Ok(stream::iter(first.map(Ok)).chain(uploads))

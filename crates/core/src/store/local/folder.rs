@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::failure::failure;
@@ -13,7 +13,8 @@ use super::name;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Key, ObjectMeta};
 
-const OPEN_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const OPEN_ROOT: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const OPEN_FOLDER: OFlags = OPEN_ROOT.union(OFlags::NOFOLLOW);
 /// `NONBLOCK` so that a FIFO does not hold up the open; it says nothing to regular files.
 const OPEN_FILE: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
@@ -44,8 +45,7 @@ impl AsFd for Opened<'_> {
 
 impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match rustix::fs::open(path, flags, Mode::empty()) {
+        match rustix::fs::open(path, OPEN_ROOT, Mode::empty()) {
             Ok(fd) => Ok(Self { path: path.to_owned(), fd }),
             Err(Errno::NOENT) => Err(Error::new(ErrorKind::NotFound, "the folder of the store does not exist")
                 .operation("open")
@@ -62,7 +62,8 @@ impl Folder {
         match rustix::fs::mkdir(path, Mode::RWXU) {
             Ok(()) => {
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                let sync = || rustix::fs::fsync(rustix::fs::openat(CWD, parent, OPEN_FOLDER, Mode::empty())?);
+                // Links on the way to the store are the caller's own and are followed.
+                let sync = || rustix::fs::fsync(rustix::fs::open(parent, OPEN_ROOT, Mode::empty())?);
                 sync().map_err(|error| failure("create", parent, error.into()))
             }
             Err(Errno::EXIST) => Ok(()),

@@ -42,6 +42,8 @@ fn a_folder_that_is_not_there_is_never_made_by_open() {
     assert_eq!(kind(LocalStore::create(path.join("vault"))), ErrorKind::NotFound);
     LocalStore::create(&path).unwrap();
     LocalStore::create(&path).unwrap();
+    symlink(&path, folder.path().join("link")).unwrap();
+    LocalStore::create(folder.path().join("link/vault")).unwrap();
     std::fs::write(path.join("file"), "").unwrap();
     assert_eq!(kind(LocalStore::open(path.join("file"))), ErrorKind::Invalid);
 }
@@ -143,11 +145,11 @@ async fn empty_folders_go_with_their_last_key_and_deletes_do_not_hinder_puts() {
     store.put_new(&key("a/x"), "").await.unwrap();
     store.delete(&[key("a/b/c").into()]).await.unwrap();
     assert!(!folder.path().join("a/b").exists() && folder.path().join("a/x").exists());
-    // Puts and deletes in one folder that comes and goes.
+    // Puts and deletes in one folder that comes and goes; the long name makes that of the temporary files do so too.
     let work = (0..8).map(|i| {
         let store = store.clone();
         tokio::spawn(async move {
-            let key = key(&format!("p/q/r/{i}"));
+            let key = key(&format!("p/q/{}/{i}", "r".repeat(220)));
             for _ in 0..40 {
                 store.put_new(&key, "x").await.unwrap();
                 assert_eq!(store.get_bytes(&key, 1).await.unwrap(), "x");

@@ -174,6 +174,8 @@ impl State {
         if !versioned {
             contents.clear();
         }
+        // A copy: what the caller handed in may be a small piece of something large.
+        let data = Bytes::copy_from_slice(&data);
         contents.push(Content { meta: meta.clone(), data });
         meta
     }

@@ -48,7 +48,7 @@ impl Upload for MemoryUpload {
         }
         self.ended = data.len() < self.part_size;
         Box::pin(async move {
-            parts.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(data);
+            parts.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(Bytes::copy_from_slice(&data));
             Ok(())
         })
     }

@@ -1,0 +1,69 @@
+//! Our sides of the comparisons that `cargo xtask bench` makes. Each run is a process of its own:
+//!
+//! ```text
+//! sides backup_stream FILE FOLDER [WORKERS]    FILE as one item into a new vault in FOLDER, where the keys lie too
+//! sides restore_stream FOLDER FILE             that item into a new FILE, ended by fsync
+//! sides backup_directory DIRECTORY FOLDER      DIRECTORY as a component into a new vault in FOLDER
+//! sides retention_million                      decides over a million points and tells `seconds=`
+//! ```
+//!
+//! A side is a function and a row of `SIDES`. What it tells goes to standard output as `key=value`; the most memory that
+//! the process ever held is told for each.
+
+mod backup;
+mod file;
+mod restore;
+mod retention;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::{env, fs};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+type Side = fn(&[String]) -> Result<()>;
+
+const SIDES: &[(&str, Side)] = &[
+    ("backup_stream", backup::stream),
+    ("restore_stream", restore::stream),
+    ("backup_directory", backup::directory),
+    ("retention_million", retention::million),
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sides: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<()> {
+    match args {
+        // Cargo adds a flag of its own behind these two.
+        [ask, name, ..] if ask == "where" => {
+            side(name)?;
+            println!("{}", env::current_exe()?.display());
+        }
+        [name, args @ ..] => {
+            side(name)?(args)?;
+            println!("peak_kib={}", peak_kib()?);
+        }
+        [] => return Err("these are run by `cargo xtask bench`".into()),
+    }
+    Ok(())
+}
+
+fn side(name: &str) -> Result<Side> {
+    let side = SIDES.iter().find(|(known, _)| *known == name);
+    side.map(|(_, side)| *side).ok_or_else(|| format!("our side {name:?} is not built yet").into())
+}
+
+/// The kernel's high-water mark of this process.
+fn peak_kib() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM in /proc/self/status")?;
+    Ok(line.trim().trim_end_matches("kB").trim_end().parse()?)
+}

@@ -1,0 +1,83 @@
+//! Makes one entry, from its beginning to its name.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::ftruncate;
+use rustix::io::{self, Errno};
+
+use super::entry::{Entry, Extent, Kind};
+use super::tar::reader::{Input, Reader};
+use super::write;
+use crate::error::Result;
+
+/// Writes a file. Nothing of it stays if it fails.
+pub(super) fn file<I: Input>(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    entry: &Entry,
+    archive: &mut Reader<I>,
+    owners: bool,
+    replace: bool,
+) -> Result<io::Result<write::Lacks>> {
+    let file = match write::partial_file(dir) {
+        Ok(file) => file,
+        Err(error) => return Ok(Err(error)),
+    };
+    let written = content(file.as_fd(), entry, archive);
+    let settled = match written {
+        Ok(Ok(())) => Ok(write::describe_file(file.as_fd(), entry, owners)
+            .and_then(|lacks| write::settle(dir, name, replace).map(|()| lacks))),
+        Ok(Err(error)) => Ok(Err(error)),
+        Err(error) => Err(error),
+    };
+    if !matches!(settled, Ok(Ok(_))) {
+        // What went wrong counts; if this fails too, the next restore removes it.
+        let _ = write::discard(dir);
+    }
+    settled
+}
+
+fn content<I: Input>(file: BorrowedFd<'_>, entry: &Entry, archive: &mut Reader<I>) -> Result<io::Result<()>> {
+    let whole = [Extent { offset: 0, length: entry.size }];
+    let extents = match &entry.kind {
+        Kind::File(Some(extents)) => &extents[..],
+        _ => &whole,
+    };
+    let mut extents = extents.iter().copied().filter(|extent| extent.length > 0);
+    let mut at = extents.next().unwrap_or_default();
+    while let Some(mut chunk) = archive.content()? {
+        while !chunk.is_empty() {
+            let length = usize::try_from(at.length).unwrap_or(usize::MAX).min(chunk.len());
+            match io::retry_on_intr(|| io::pwrite(file, &chunk[..length], at.offset)) {
+                Ok(0) => return Ok(Err(Errno::IO)),
+                Ok(written) => {
+                    bytes::Buf::advance(&mut chunk, written);
+                    at.offset += written as u64;
+                    at.length -= written as u64;
+                }
+                Err(error) => return Ok(Err(error)),
+            }
+            if at.length == 0 {
+                at = extents.next().unwrap_or_default();
+            }
+        }
+    }
+    Ok(if matches!(entry.kind, Kind::File(Some(_))) { ftruncate(file, entry.size) } else { Ok(()) })
+}
+
+/// Makes what has no content.
+pub(super) fn other(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    entry: &Entry,
+    owners: bool,
+    replace: bool,
+) -> io::Result<write::Lacks> {
+    write::partial_other(dir, entry)?;
+    let done =
+        write::describe_other(dir, entry, owners).and_then(|lacks| write::settle(dir, name, replace).map(|()| lacks));
+    if done.is_err() {
+        let _ = write::discard(dir);
+    }
+    done
+}

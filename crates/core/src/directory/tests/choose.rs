@@ -1,0 +1,120 @@
+//! Which entries of a tree are exported and which of an archive are restored.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+use super::*;
+
+/// A tree of empty files; names that end in `/` are directories.
+fn make(names: &[&str]) -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    for name in names {
+        let path = place.path().join(name);
+        fs::create_dir_all(if name.ends_with('/') { &path } else { path.parent().unwrap() }).unwrap();
+        if !name.ends_with('/') {
+            fs::write(path, "").unwrap();
+        }
+    }
+    place
+}
+
+/// What an export with these options holds.
+async fn chosen(directory: Directory) -> (Vec<String>, ExportReport) {
+    let (archive, report) = export_with(&directory, |_| {}).await.unwrap();
+    let target = tempfile::tempdir().unwrap();
+    restore(&archive, target.path()).await;
+    (tree(target.path()).into_iter().map(|(path, _)| path).collect(), report)
+}
+
+#[tokio::test]
+async fn globs_choose_and_what_they_leave_out_is_counted() {
+    let place = make(&["a/x.log", "a/x.txt", "a/b/y.log", "c/z.txt", "d/", "cache/1/2", "top.log"]);
+    let of = || Directory::new(place.path());
+    #[rustfmt::skip]
+    let table: [(Directory, &[&str], u64); 6] = [
+        (of(), &["a", "a/b", "a/b/y.log", "a/x.log", "a/x.txt", "c", "c/z.txt", "cache", "cache/1", "cache/1/2", "d", "top.log"], 0),
+        (of().exclude(["cache"]), &["a", "a/b", "a/b/y.log", "a/x.log", "a/x.txt", "c", "c/z.txt", "d", "top.log"], 1),
+        (of().exclude(["*.log", "cache/**"]), &["a", "a/b", "a/x.txt", "c", "c/z.txt", "cache", "d"], 4),
+        (of().include(["*.log"]), &["a", "a/b", "a/b/y.log", "a/x.log", "top.log"], 3),
+        (of().include(["a"]).exclude(["a/b"]), &["a", "a/x.log", "a/x.txt"], 4),
+        (of().include(["nothing"]), &[], 6),
+    ];
+    for (directory, expected, excluded) in table {
+        let options = directory.options.clone();
+        let (found, report) = chosen(directory).await;
+        assert_eq!(found, expected, "{options:?}");
+        assert_eq!(report.facts.get::<u64>("excluded").unwrap(), Some(excluded), "{options:?}");
+        assert_eq!(report.notes.iter().any(|note| note.contains("left out by globs")), excluded > 0);
+    }
+}
+
+#[tokio::test]
+async fn directories_on_the_way_keep_their_attributes() {
+    let place = make(&["a/b/c/wanted", "a/b/other"]);
+    fs::set_permissions(place.path().join("a/b"), fs::Permissions::from_mode(0o710)).unwrap();
+    let time = fs::metadata(place.path().join("a/b")).unwrap().mtime_nsec();
+    let (included, _) = export_with(&Directory::new(place.path()).include(["wanted"]), |_| {}).await.unwrap();
+    let everything = export_all(place.path()).await;
+    for (archive, options) in
+        [(included, ImportOptions::default()), (everything, ImportOptions::default().only(["a/b/c"]))]
+    {
+        let target = tempfile::tempdir().unwrap();
+        import(&archive, target.path(), &options).await.unwrap();
+        let found: Vec<_> = tree(target.path()).into_iter().map(|(path, _)| path).collect();
+        assert_eq!(found, ["a", "a/b", "a/b/c", "a/b/c/wanted"]);
+        let way = fs::metadata(target.path().join("a/b")).unwrap();
+        assert_eq!((way.mode() & 0o7777, way.mtime_nsec()), (0o710, time));
+    }
+}
+
+#[tokio::test]
+async fn caches_keep_their_mark_only() {
+    let place = make(&["cache/junk", "cache/deep/junk", "fake/kept"]);
+    fs::write(place.path().join("cache/CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n# x").unwrap();
+    fs::write(place.path().join("fake/CACHEDIR.TAG"), "no signature").unwrap();
+    let (found, report) = chosen(Directory::new(place.path()).skip_caches()).await;
+    assert_eq!(found, ["cache", "cache/CACHEDIR.TAG", "fake", "fake/CACHEDIR.TAG", "fake/kept"]);
+    assert!(report.notes.iter().any(|note| note.starts_with("cache ")), "{:?}", report.notes);
+}
+
+#[tokio::test]
+async fn other_file_systems_are_named_and_not_entered() {
+    let dev = |path: &str| fs::metadata(path).unwrap().dev();
+    assert_ne!(dev("/proc"), dev("/"), "the test needs /proc to be mounted");
+    let directory = Directory::new("/").include(["/proc/version"]).exclude(["/[!p]*", "/proc?*"]).one_file_system();
+    let (_, report) = export_with(&directory, |_| {}).await.unwrap();
+    assert!(report.notes.contains(&"proc is another file system and was not entered".to_owned()), "{:?}", report.notes);
+    assert_eq!(report.facts.get::<u64>("files").unwrap(), Some(0));
+}
+
+#[tokio::test]
+async fn sockets_are_noted() {
+    let place = make(&["file"]);
+    let _socket = std::os::unix::net::UnixListener::bind(place.path().join("socket")).unwrap();
+    let (archive, report) = export_with(&Directory::new(place.path()), |_| {}).await.unwrap();
+    assert_eq!(report.notes, ["socket is a socket, which an archive cannot hold"]);
+    assert_eq!(report.facts.get::<u64>("sockets").unwrap(), Some(1));
+    let target = tempfile::tempdir().unwrap();
+    restore(&archive, target.path()).await;
+    assert_eq!(tree(target.path()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_bad_glob_is_an_error_on_both_ways() {
+    let place = make(&["file"]);
+    let error = export_with(&Directory::new(place.path()).exclude(["["]), |_| {}).await.err().unwrap();
+    assert_eq!((error.kind(), error.context("field")), (ErrorKind::Invalid, Some("exclude")));
+    let archive = export_all(place.path()).await;
+    let options = ImportOptions::default().only(["{"]);
+    let error = Directory::new(place.path()).plan(&archive, &options).await.unwrap_err();
+    assert_eq!((error.kind(), error.context("field")), (ErrorKind::Invalid, Some("only")));
+}
+
+#[test]
+fn options_are_read_strictly() {
+    let options =
+        toml::from_str::<super::super::DirectoryOptions>("exclude = ['*.tmp']\none_file_system = true").unwrap();
+    assert_eq!(options, Directory::new("/").exclude(["*.tmp"]).one_file_system().options);
+    let error = toml::from_str::<super::super::DirectoryOptions>("excludes = []").unwrap_err().to_string();
+    assert!(error.contains("excludes") && error.contains("one_file_system"), "{error}");
+}

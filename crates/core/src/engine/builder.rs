@@ -1,0 +1,277 @@
+//! Putting a program together: what is protected, where, how long.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use crate::engine::backup::BackupRequest;
+use crate::engine::hooks::ConfiguredHook;
+use crate::engine::prune::PruneRequest;
+use crate::engine::restore::RestoreRequest;
+use crate::engine::status::StatusRequest;
+use crate::engine::stop::Runs;
+use crate::engine::verify::VerifyRequest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Observer, Observers};
+use crate::name::{Name, PointId};
+use crate::source::{Hook, ResourceExporter};
+use crate::tier::Tier;
+use crate::vault::Vault;
+
+/// A backup program: one source, its components, tiers and hooks, and the vault that they go into. Cheap to clone.
+///
+/// ```
+/// # use backstay_core::{engine::Backstay, retention::Keep, store::MemoryStore, tier::Tier, vault::{Keyring, Vault}};
+/// use backstay_core::directory::Directory;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # let keyring = Keyring::generate()?;
+/// # let folder = std::env::current_dir()?.join("src/engine");
+/// let vault = Vault::create(MemoryStore::new()).keyring(&keyring).build().await?;
+/// let backstay = Backstay::builder("prod-eu", vault)
+///     .export("files", Directory::new(folder))
+///     .tier(Tier::new("daily").keep(Keep::daily(30)))
+///     .build()?;
+/// let point = backstay.backup("daily").await?;
+/// backstay.verify(&point.id).await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Backstay(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) source: Name,
+    pub(crate) vault: Vault,
+    pub(crate) components: Vec<Configured>,
+    pub(crate) hooks: Vec<ConfiguredHook>,
+    pub(crate) tiers: Vec<Tier>,
+    pub(crate) observers: Observers,
+    pub(crate) runs: Runs,
+    pub(crate) signals: bool,
+    /// What this process last wrote of each component, to notice at once when the next one is another or much smaller.
+    pub(crate) seen: Mutex<HashMap<Name, Seen>>,
+}
+
+/// A component and what exports it.
+#[derive(Clone)]
+pub(crate) struct Configured {
+    pub(crate) name: Name,
+    pub(crate) exporter: Arc<dyn ResourceExporter>,
+}
+
+/// What a component was when it was last written.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) identity: Option<String>,
+    pub(crate) bytes: u64,
+}
+
+/// Collects the parts of a [`Backstay`].
+#[must_use]
+pub struct BackstayBuilder {
+    source: String,
+    vault: Vault,
+    components: Vec<(String, Arc<dyn ResourceExporter>)>,
+    hooks: Vec<(Vec<String>, Arc<dyn Hook>)>,
+    tiers: Vec<Tier>,
+    observers: Observers,
+    signals: bool,
+}
+
+impl Backstay {
+    /// Begins a program for `source`, the system that it speaks for. Two programs with one source share its points; two
+    /// sources never touch each other's.
+    pub fn builder(source: impl Into<String>, vault: Vault) -> BackstayBuilder {
+        BackstayBuilder {
+            source: source.into(),
+            vault,
+            components: Vec::new(),
+            hooks: Vec::new(),
+            tiers: Vec::new(),
+            observers: Observers::default(),
+            signals: false,
+        }
+    }
+
+    /// Makes a point in this tier. Await the request, or ask it for its plan first.
+    pub fn backup(&self, tier: impl Into<String>) -> BackupRequest {
+        BackupRequest::new(self.0.clone(), tier.into())
+    }
+
+    /// Proves a point; await the request.
+    pub fn verify(&self, point: &PointId) -> VerifyRequest {
+        VerifyRequest::new(self.0.vault.clone(), point.clone(), self.0.observers.clone())
+    }
+
+    /// Restores a component of a point, by a plan.
+    pub fn restore(&self, point: &PointId) -> RestoreRequest {
+        RestoreRequest::new(self.0.vault.clone(), point.clone(), self.0.observers.clone())
+    }
+
+    /// Deletes what a tier's retention lets go, by a plan.
+    pub fn prune(&self, tier: impl Into<String>) -> PruneRequest {
+        PruneRequest::new(self.0.clone(), tier.into())
+    }
+
+    /// How old the newest good item of each component is, against the objectives; await the request.
+    pub fn status(&self) -> StatusRequest {
+        StatusRequest::new(self.0.clone())
+    }
+
+    /// The vault that the points go into.
+    #[must_use]
+    pub fn vault(&self) -> &Vault {
+        &self.0.vault
+    }
+
+    /// Tells all runs to end, and waits until their hooks are undone and their clean-up is over. Later backups are refused.
+    pub async fn shutdown(&self) {
+        self.0.runs.shutdown().await;
+    }
+}
+
+impl BackstayBuilder {
+    /// Protects a component: what `exporter` turns into items.
+    pub fn export(mut self, component: impl Into<String>, exporter: impl ResourceExporter) -> Self {
+        self.components.push((component.into(), Arc::new(exporter)));
+        self
+    }
+
+    /// Runs `hook` around the cut of these components.
+    pub fn hook<S: Into<String>>(mut self, components: impl IntoIterator<Item = S>, hook: impl Hook) -> Self {
+        self.hooks.push((components.into_iter().map(Into::into).collect(), Arc::new(hook)));
+        self
+    }
+
+    /// Adds a tier: a scope, a retention and objectives.
+    pub fn tier(mut self, tier: Tier) -> Self {
+        self.tiers.push(tier);
+        self
+    }
+
+    /// Tells `observer` of every event.
+    pub fn observe(mut self, observer: impl Observer) -> Self {
+        self.observers.add(observer);
+        self
+    }
+
+    /// Ends runs at SIGTERM and SIGINT: nothing is committed, hooks are undone, the run fails as cancelled. Off by default,
+    /// because signals belong to the program: from its first run on they do nothing else any more, so that a program that
+    /// goes on between runs must hear them itself.
+    pub fn stop_on_signals(mut self) -> Self {
+        self.signals = true;
+        self
+    }
+
+    /// Checks everything and puts it together.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) with every mistake at once.
+    pub fn build(self) -> Result<Backstay> {
+        let mut problems = Vec::new();
+        let source = checked(&self.source, "source", &mut problems);
+        if self.components.is_empty() {
+            problems.push("no component: add one by `export`".to_owned());
+        }
+        if self.tiers.is_empty() {
+            problems.push("no tier: add one by `tier`".to_owned());
+        }
+        if let Err(error) = self.vault.check_writable() {
+            problems.push(error.to_string());
+        }
+        let mut components = Vec::new();
+        let mut names = BTreeSet::new();
+        for (name, exporter) in self.components {
+            if !names.insert(name.clone()) {
+                problems.push(format!("two components are called {name:?}"));
+            }
+            components.extend(checked(&name, "component", &mut problems).map(|name| Configured { name, exporter }));
+        }
+        let mut unknown = |wanted: &str, user: String| {
+            if !names.contains(wanted) {
+                let known = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                problems.push(format!("{user} names the component {wanted:?}, which is not there; there are: {known}"));
+            }
+        };
+        let mut hooks = Vec::new();
+        for (wanted, hook) in self.hooks {
+            wanted.iter().for_each(|name| unknown(name, format!("hook {hook}")));
+            hooks.push(ConfiguredHook {
+                components: wanted.into_iter().filter_map(|name| name.parse().ok()).collect(),
+                hook,
+            });
+        }
+        for tier in &self.tiers {
+            tier.covers.iter().for_each(|name| unknown(name, format!("tier {:?}", tier.name)));
+        }
+        let mut tier_names = BTreeSet::new();
+        for tier in &self.tiers {
+            problems.extend(tier.problems().iter().map(ToString::to_string));
+            if !tier_names.insert(tier.name.clone()) {
+                problems.push(format!("two tiers are called {:?}", tier.name));
+            }
+        }
+        let (Some(source), true) = (source, problems.is_empty()) else {
+            return Err(Error::new(ErrorKind::Invalid, problems.join("; ")).operation("build"));
+        };
+        Ok(Backstay(Arc::new(Inner {
+            source,
+            vault: self.vault,
+            components,
+            hooks,
+            tiers: self.tiers,
+            observers: self.observers,
+            runs: Runs::new(),
+            signals: self.signals,
+            seen: Mutex::default(),
+        })))
+    }
+}
+
+fn checked(name: &str, what: &str, problems: &mut Vec<String>) -> Option<Name> {
+    name.parse().map_err(|error| problems.push(format!("{what} {name:?}: {error}"))).ok()
+}
+
+impl Inner {
+    /// A tier by name.
+    pub(crate) fn tier(&self, name: &str) -> Result<(Name, &Tier)> {
+        let found = self.tiers.iter().find(|tier| tier.name == name);
+        let known = || self.tiers.iter().map(|tier| tier.name.as_str()).collect::<Vec<_>>().join(", ");
+        let tier = found.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "no such tier").with("tier", name).advise(format!("there are: {}", known()))
+        })?;
+        Ok((name.parse()?, tier))
+    }
+
+    /// The components that a tier covers.
+    pub(crate) fn covered(&self, tier: &Tier) -> Vec<&Configured> {
+        self.components.iter().filter(|component| tier.covers_component(&component.name)).collect()
+    }
+}
+
+impl fmt::Debug for Configured {
+    // An exporter's own `Debug` may be long, or show more than it should.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.exporter)
+    }
+}
+
+impl fmt::Debug for Backstay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backstay")
+            .field("source", &self.0.source)
+            .field("vault", &self.0.vault)
+            .field("components", &self.0.components)
+            .field("hooks", &self.0.hooks)
+            .field("tiers", &self.0.tiers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for BackstayBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackstayBuilder").field("source", &self.source).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,120 @@
+//! What a person says of a point: hold it, release it, take a deletion back, accept it, retire a component.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::engine::prune_facts::may_go_from;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::{Name, PointId, to_the_second};
+use crate::store::ObjectRef;
+use crate::vault::Vault;
+use crate::vault::layout::{self, MarkName, PointFile};
+use crate::vault::mark::{Mark, MarkKind, Retirement, VerifiedMark};
+use crate::vault::points::{list_run, mark_that_counts};
+use crate::vault::settle::find;
+
+/// So long before a grace ends an undelete or a hold comes too late: the deletion may be about to begin.
+const UNDELETE_UNTIL: SignedDuration = SignedDuration::from_hours(1);
+
+impl Vault {
+    /// Keeps a point from being deleted until this hold is [released](Self::release). A point may have several holds; each
+    /// name can be used once.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) for the point, [`AlreadyExists`](ErrorKind::AlreadyExists) for a name that was used;
+    /// [`Refused`](ErrorKind::Refused) in the last hour of a deletion's grace: the hold stands, but the deletion may have
+    /// looked for holds already.
+    pub async fn hold(&self, point: &PointId, name: &Name, reason: &str) -> Result<()> {
+        self.mark(point, MarkKind::Hold { name: name.clone() }, reason).await?;
+        let fail = |error: Error| Err(error.operation("hold").with("point", point));
+        let run = list_run(self, point).await?.filter(|run| run.manifest.is_some());
+        let Some(run) = run else { return fail(Error::new(ErrorKind::NotFound, "the point was deleted meanwhile")) };
+        match mark_that_counts(self, &run, &MarkName::Deleted).await? {
+            Some(tombstone) if too_late(&tombstone, self.store().now().await?) => fail(
+                Error::new(ErrorKind::Refused, "the grace of its deletion ends, so the hold may come too late")
+                    .advise("look whether the point still stands; from then on the hold keeps it"),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a hold.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if the point has no such hold.
+    pub async fn release(&self, point: &PointId, name: &Name, reason: &str) -> Result<()> {
+        self.get_mark(point, &MarkName::Hold(name.clone())).await?;
+        self.mark(point, MarkKind::Release { name: name.clone() }, reason).await
+    }
+
+    /// Takes a doubtful point for good: from now on it fills slots and may be the newest.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) for the point.
+    pub async fn accept(&self, point: &PointId, reason: &str) -> Result<()> {
+        self.mark(point, MarkKind::Acceptance, reason).await
+    }
+
+    async fn mark(&self, point: &PointId, says: MarkKind, reason: &str) -> Result<()> {
+        let manifest = self.points().get(point).await?.sha256;
+        let mark = Mark {
+            vault: self.id().clone(),
+            point: point.clone(),
+            manifest,
+            says,
+            at: self.clock().now(),
+            reason: reason.to_owned(),
+        };
+        self.put_mark(&mark).await.map(drop).map_err(|error| error.operation("mark").with("point", point))
+    }
+
+    /// Takes a deletion back while its grace lasts.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if the point is not being deleted; [`Refused`](ErrorKind::Refused) once its manifest
+    /// is gone, and in the last hour of the grace, by the store's time, because the deletion may be about to begin.
+    pub async fn undelete(&self, point: &PointId) -> Result<()> {
+        let verified = self.get_mark(point, &MarkName::Deleted).await?;
+        let refused = |text: &'static str, advice: &'static str| {
+            Err(Error::new(ErrorKind::Refused, text).operation("undelete").with("point", point).advise(advice))
+        };
+        if too_late(&verified, self.store().now().await?) {
+            return refused("the grace is over or ends soon", "restore from the point at once, or from a replica");
+        }
+        if find(self.store(), &layout::manifest(point)?).await?.is_none() {
+            return refused("its deletion has begun", "restore from a replica");
+        }
+        let key = layout::point_file(point, &PointFile::Mark(MarkName::Deleted))?;
+        self.delete_all(vec![key.into()]).await
+    }
+
+    /// Declares that a component will not come back: its newest good item may expire like any other.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn retire(&self, source: &Name, component: &Name, reason: &str) -> Result<()> {
+        let retirement = Retirement {
+            vault: self.id().clone(),
+            source: source.clone(),
+            component: component.clone(),
+            at: to_the_second(self.clock().now()),
+            reason: reason.to_owned(),
+        };
+        self.put_retirement(&retirement)
+            .await
+            .map(drop)
+            .map_err(|error| error.operation("retire").with("component", component))
+    }
+
+    /// Deletes objects; the first that stays is the error.
+    pub(crate) async fn delete_all(&self, what: Vec<ObjectRef>) -> Result<()> {
+        self.check_writable()?;
+        for outcome in self.store().delete(&what).await? {
+            outcome.result.map_err(|error| error.with("key", &outcome.object.key))?;
+        }
+        Ok(())
+    }
+}
+
+fn too_late(tombstone: &VerifiedMark, now: Timestamp) -> bool {
+    may_go_from(tombstone).is_none_or(|from| from.duration_since(now) < UNDELETE_UNTIL)
+}

@@ -1,0 +1,280 @@
+//! Planning what a tier's retention lets go.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::builder::Inner;
+use crate::engine::prune_apply::{self, PruneReport};
+use crate::engine::prune_facts::{TierFacts, good_components, may_go_from, retired};
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::{Name, PointId};
+use crate::retention::{Action, NewestGood, RetentionPolicy, check_mass_expiry, decide};
+use crate::vault::VaultId;
+use crate::vault::points::CLOCK_TOLERANCE;
+
+/// The grace in which a deletion can be taken back, if nothing else is said.
+const GRACE: Duration = Duration::from_secs(24 * 3600);
+
+/// A prune that is asked for: make its plan, look at it, apply it.
+#[must_use = "nothing is deleted before a plan is applied"]
+pub struct PruneRequest {
+    backstay: Arc<Inner>,
+    tier: String,
+    grace: Duration,
+    no_grace: bool,
+    mass_expiry: bool,
+}
+
+/// What a prune would do, with reasons.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PrunePlan {
+    /// In which vault.
+    pub vault: VaultId,
+    /// Of which source.
+    pub source: Name,
+    /// In which tier.
+    pub tier: Name,
+    /// When it was made, by the store's clock.
+    pub made_at: Timestamp,
+    /// How long a deletion that begins now can be taken back.
+    pub grace: Duration,
+    /// Whether points go whose grace is not over.
+    pub no_grace: bool,
+    /// One step per point, oldest first.
+    pub steps: Vec<PruneStep>,
+    /// What a person should look at: keys that are nobody's, marks that do not count.
+    pub strange: Vec<String>,
+}
+
+/// What would be done with one point.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PruneStep {
+    /// With which point.
+    pub id: PointId,
+    /// What.
+    pub action: PruneAction,
+    /// Why.
+    pub reason: String,
+}
+
+/// What is done with a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PruneAction {
+    /// It stays.
+    Keep,
+    /// It gets a tombstone; its bytes stay until the grace is over.
+    Tombstone,
+    /// It has one, and the grace is not over.
+    Wait,
+    /// Its grace is over: its bytes go.
+    Delete,
+}
+
+/// A plan together with what it takes to apply it.
+#[must_use = "nothing is deleted before the plan is applied"]
+pub struct PlannedPrune {
+    plan: PrunePlan,
+    backstay: Arc<Inner>,
+}
+
+impl PruneRequest {
+    pub(crate) fn new(backstay: Arc<Inner>, tier: String) -> Self {
+        Self { backstay, tier, grace: GRACE, no_grace: false, mass_expiry: false }
+    }
+
+    /// How long a deletion that begins now can be taken back. Default: 24 hours.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Lets the bytes of every point that has a tombstone go at once, whatever grace it was given.
+    pub fn danger_no_grace(mut self) -> Self {
+        self.grace = Duration::ZERO;
+        self.no_grace = true;
+        self
+    }
+
+    /// Lets more than half of the tier go at once.
+    pub fn danger_allow_mass_expiry(mut self) -> Self {
+        self.mass_expiry = true;
+        self
+    }
+
+    /// Decides, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Refused`](ErrorKind::Refused) if the clocks disagree, the vault has no point, is another one or asks for unknown
+    /// features, or if more than half of the tier would go at once; each with the way on.
+    pub async fn plan(self) -> Result<PlannedPrune> {
+        let place = self.tier.clone();
+        self.make_plan().await.map_err(|error| error.operation("plan prune").with("tier", place))
+    }
+
+    async fn make_plan(self) -> Result<PlannedPrune> {
+        let (tier_name, tier) = self.backstay.tier(&self.tier)?;
+        let (vault, source) = (&self.backstay.vault, &self.backstay.source);
+        vault.check_writable()?;
+        vault.check_may_delete().await?;
+        let now = self.agreed_time().await?;
+        let mut facts = TierFacts::gather(vault, source, &tier_name, now).await?;
+        if facts.points.is_empty() && facts.dying.is_empty() && vault.points().sources().await?.is_empty() {
+            return Err(Error::new(ErrorKind::Refused, "the vault has no point at all").with("vault", vault).advise(
+                "if it had some, find out who emptied it before anything is deleted; if it is new, make a backup first",
+            ));
+        }
+        let zoned = now.to_zoned(tier.zone()?);
+        let policy = tier.policy();
+        let mut decisions = loop {
+            let proposals = policy.propose(&facts.points, &zoned);
+            let decisions = decide(&facts.points, proposals, now, &facts.protected);
+            if !facts.unmask(vault, &policy, &zoned, &decisions).await? {
+                break decisions;
+            }
+        };
+        let retired = retired(vault, source, &mut facts.strange).await?;
+        let mut guard = NewestGood::new(&facts.points, &decisions, now, retired);
+        loop {
+            let wanted = guard.wanted();
+            if wanted.is_empty() {
+                break;
+            }
+            for id in wanted {
+                let good = good_components(vault, &id).await;
+                guard.read(&id, good);
+            }
+        }
+        guard.finish(&mut decisions);
+        if !self.mass_expiry {
+            check_mass_expiry(&decisions)?;
+        }
+        let mut steps: Vec<PruneStep> = decisions
+            .into_iter()
+            .map(|decision| PruneStep {
+                action: if decision.action == Action::Expire { PruneAction::Tombstone } else { PruneAction::Keep },
+                reason: decision.why(),
+                id: decision.id,
+            })
+            .collect();
+        for (id, tombstone) in &facts.dying {
+            let over = may_go_from(tombstone).is_some_and(|from| self.no_grace || from <= now);
+            let action = if over { PruneAction::Delete } else { PruneAction::Wait };
+            let until = may_go_from(tombstone).map_or_else(String::new, |from| format!(", grace until {from}"));
+            let reason = format!("marked by {} at {}{until}", tombstone.signer.principal, tombstone.meta.last_modified);
+            steps.push(PruneStep { id: id.clone(), action, reason });
+        }
+        steps.sort_by(|a, b| a.id.run.cmp(&b.id.run));
+        let plan = PrunePlan {
+            vault: vault.id().clone(),
+            source: source.clone(),
+            tier: tier_name,
+            made_at: now,
+            grace: self.grace,
+            no_grace: self.no_grace,
+            steps,
+            strange: facts.strange,
+        };
+        Ok(PlannedPrune { plan, backstay: self.backstay.clone() })
+    }
+
+    /// The store's time, if ours agrees with it: a wrong clock would let everything look old.
+    async fn agreed_time(&self) -> Result<Timestamp> {
+        let vault = &self.backstay.vault;
+        let (store, ours) = (vault.store().now().await?, vault.clock().now());
+        let apart: SignedDuration = store.duration_since(ours).abs();
+        if apart <= CLOCK_TOLERANCE {
+            return Ok(store);
+        }
+        Err(Error::new(ErrorKind::Refused, format!("this host's clock says {ours}, the store's {store}"))
+            .advise("set the wrong one of them; what is old cannot be told before"))
+    }
+}
+
+impl PlannedPrune {
+    /// Does what the plan says, point by point; looks again before each step and leaves what is held meanwhile. May be
+    /// interrupted: a later plan goes on where it stopped.
+    ///
+    /// # Errors
+    /// What ended it. Points that could not be deleted make it [`Partial`](ErrorKind::Partial), with the report as
+    /// [`Error::payload`].
+    pub async fn apply(self) -> Result<PruneReport> {
+        let place = self.plan.tier.clone();
+        prune_apply::apply(&self.backstay, self.plan)
+            .await
+            .map_err(|error| error.operation("prune").with("tier", place))
+    }
+}
+
+impl PrunePlan {
+    /// How many points are to be treated so.
+    #[must_use]
+    pub fn count(&self, action: PruneAction) -> usize {
+        self.steps.iter().filter(|step| step.action == action).count()
+    }
+}
+
+impl Deref for PlannedPrune {
+    type Target = PrunePlan;
+
+    fn deref(&self) -> &PrunePlan {
+        &self.plan
+    }
+}
+
+impl fmt::Display for PruneAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Keep => "keep",
+            Self::Tombstone => "tombstone",
+            Self::Wait => "wait",
+            Self::Delete => "delete",
+        })
+    }
+}
+
+impl fmt::Display for PrunePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |action| self.count(action);
+        write!(
+            f,
+            "prune {}/{}: {} keep, {} tombstone, {} wait, {} delete",
+            self.source,
+            self.tier,
+            count(PruneAction::Keep),
+            count(PruneAction::Tombstone),
+            count(PruneAction::Wait),
+            count(PruneAction::Delete)
+        )?;
+        for step in &self.steps {
+            write!(f, "\n  {:9} {}: {}", step.action, step.id.run, step.reason)?;
+        }
+        self.strange.iter().try_for_each(|strange| write!(f, "\n  look at  {strange}"))
+    }
+}
+
+impl fmt::Display for PlannedPrune {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.plan.fmt(f)
+    }
+}
+
+impl fmt::Debug for PlannedPrune {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlannedPrune").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PruneRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PruneRequest").field("tier", &self.tier).field("grace", &self.grace).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,240 @@
+//! Deleting, in two steps: the tombstone, and after the grace the bytes.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256;
+use crate::engine::builder::Inner;
+use crate::engine::prune::{PruneAction, PrunePlan, PruneStep};
+use crate::engine::prune_facts::{hold_now, may_go_from};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Event, Observers};
+use crate::name::PointId;
+use crate::source::Problem;
+use crate::store::{Key, ListEntry, ListOptions, ObjectRef, Prefix};
+use crate::vault::Vault;
+use crate::vault::layout::{self, MarkName, PointFile};
+use crate::vault::manifest::MAX_MANIFEST_BYTES;
+use crate::vault::mark::{Mark, MarkKind, VerifiedMark, WorkList};
+use crate::vault::points::list_run;
+
+/// So many objects are deleted with one call: the limit of S3.
+const DELETE_BATCH: usize = 1000;
+
+/// What a prune did.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PruneReport {
+    /// Points that got a tombstone.
+    pub tombstoned: Vec<PointId>,
+    /// Points that are gone.
+    pub deleted: Vec<PointId>,
+    /// Stored bytes that are free now.
+    pub bytes: u64,
+    /// Points that were to be treated and were left, each with the reason.
+    pub left: Vec<Problem>,
+}
+
+pub(crate) async fn apply(backstay: &Arc<Inner>, plan: PrunePlan) -> Result<PruneReport> {
+    if plan.vault != *backstay.vault.id() || plan.source != backstay.source {
+        return Err(Error::new(ErrorKind::Refused, "the plan is for another vault or source").advise("make a new plan"));
+    }
+    let vault = &backstay.vault;
+    vault.check_may_delete().await?;
+    let pruner = Pruner { vault, observers: &backstay.observers, plan: &plan, began: vault.store().now().await? };
+    let mut report = PruneReport::default();
+    let mut failed = Vec::new();
+    for step in &plan.steps {
+        if let Err(error) = pruner.step(step, &mut report).await {
+            // One point that stays must not keep the others; but a store that fails altogether ends it.
+            if error.is_retryable() || error.kind() == ErrorKind::Cancelled {
+                return Err(error.with("point", &step.id));
+            }
+            failed.push(Problem::new(step.id.to_string(), &error));
+        }
+    }
+    let Some(first) = failed.first() else { return Ok(report) };
+    let text = format!("{} points could not be treated, the first: {}: {}", failed.len(), first.what, first.why);
+    report.left.append(&mut failed);
+    Err(Error::new(ErrorKind::Partial, text).with_payload(report))
+}
+
+struct Pruner<'a> {
+    vault: &'a Vault,
+    observers: &'a Observers,
+    plan: &'a PrunePlan,
+    /// By the store's time. A grace that was over then is over.
+    began: Timestamp,
+}
+
+impl Pruner<'_> {
+    async fn step(&self, step: &PruneStep, report: &mut PruneReport) -> Result<()> {
+        match step.action {
+            PruneAction::Keep | PruneAction::Wait => Ok(()),
+            PruneAction::Tombstone => self.tombstone(step, report).await,
+            PruneAction::Delete => self.delete(&step.id, report).await,
+        }
+    }
+
+    /// Marks a point for deletion, then looks again: a hold that came meanwhile wins.
+    async fn tombstone(&self, step: &PruneStep, report: &mut PruneReport) -> Result<()> {
+        let id = &step.id;
+        let point = match self.vault.points().get(id).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        if self.held(id, report).await? {
+            return Ok(());
+        }
+        let (objects, bytes) = self.stored(id).await?;
+        let grace = SignedDuration::try_from(self.plan.grace).unwrap_or(SignedDuration::MAX);
+        let not_before = self.vault.store().now().await?.saturating_add(grace).unwrap_or(jiff::Timestamp::MAX);
+        let mark = Mark {
+            vault: self.vault.id().clone(),
+            point: id.clone(),
+            manifest: point.sha256,
+            says: MarkKind::Deletion(WorkList { not_before, objects, bytes }),
+            at: self.vault.clock().now(),
+            reason: step.reason.clone(),
+        };
+        match self.vault.put_mark(&mark).await {
+            // Another pruner was first, unless what stands there does not count.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                self.vault.get_mark(id, &MarkName::Deleted).await?;
+            }
+            other => drop(other?),
+        }
+        if self.held(id, report).await? {
+            return self.end_deletion(id).await;
+        }
+        self.observers.emit(&Event::Tombstoned { point: id.clone() });
+        report.tombstoned.push(id.clone());
+        Ok(())
+    }
+
+    /// Takes a point away: the manifest first, then bytes, then what stands beside it, the tombstone last.
+    async fn delete(&self, id: &PointId, report: &mut PruneReport) -> Result<()> {
+        let tombstone = match self.vault.get_mark(id, &MarkName::Deleted).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                report.left.push(Problem::new(id.to_string(), "the deletion was taken back"));
+                return Ok(());
+            }
+            other => other?,
+        };
+        // Without its manifest the point is none any more: a deletion that has begun goes through.
+        if self.stands(id, &tombstone).await? {
+            if !self.plan.no_grace && may_go_from(&tombstone).is_none_or(|from| from > self.began) {
+                report.left.push(Problem::new(id.to_string(), "it was marked again, and that grace is not over"));
+                return Ok(());
+            }
+            if self.held(id, report).await? {
+                return self.end_deletion(id).await;
+            }
+        }
+        let MarkKind::Deletion(work) = tombstone.mark.says else {
+            return Err(Error::new(ErrorKind::Corrupt, "the tombstone is none"));
+        };
+        // The work list is signed, but still only what lies under the point's own ID may go.
+        work.objects.iter().try_for_each(|key| layout::check_own(id, key))?;
+        self.delete_keys([layout::manifest(id)?]).await?;
+        let (stored, _) = self.stored(id).await?;
+        self.delete_keys(work.objects.into_iter().chain(stored)).await?;
+        let last = layout::point_file(id, &PointFile::Mark(MarkName::Deleted))?;
+        let own_signature = layout::signatures(id, &MarkName::Deleted.to_string(), &tombstone.sha256)?;
+        let mut beside = self.keys(&layout::point_files(id)?).await?;
+        beside.extend(self.keys(&layout::signatures_of(id)?).await?);
+        beside.extend(self.keys(&layout::proofs_of(id)?).await?);
+        let (signature, beside): (Vec<Key>, Vec<Key>) =
+            beside.into_iter().filter(|key| *key != last).partition(|key| own_signature.contains(key));
+        self.delete_keys(beside).await?;
+        self.delete_keys([last].into_iter().chain(signature)).await?;
+        self.observers.emit(&Event::Deleted { point: id.clone(), bytes: work.bytes });
+        report.deleted.push(id.clone());
+        report.bytes += work.bytes;
+        Ok(())
+    }
+
+    /// Whether the manifest is still there; it must be the one that was marked.
+    async fn stands(&self, id: &PointId, tombstone: &VerifiedMark) -> Result<bool> {
+        match self.vault.get_small(&layout::manifest(id)?, MAX_MANIFEST_BYTES).await {
+            Ok((_, manifest)) if Sha256::of(&manifest) == tombstone.mark.manifest => Ok(true),
+            Ok(_) => Err(Error::new(ErrorKind::Untrusted, "the tombstone was made for another manifest")),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the tombstone away, so that the point stands like any other.
+    async fn end_deletion(&self, id: &PointId) -> Result<()> {
+        let tombstone = layout::point_file(id, &PointFile::Mark(MarkName::Deleted))?;
+        self.vault.delete_all(vec![tombstone.into()]).await
+    }
+
+    /// Lists again; a hold that counts ends the deletion.
+    async fn held(&self, id: &PointId, report: &mut PruneReport) -> Result<bool> {
+        let Some(run) = list_run(self.vault, id).await? else { return Ok(false) };
+        let hold = hold_now(self.vault, &run).await?;
+        report.left.extend(hold.iter().map(|hold| Problem::new(id.to_string(), hold)));
+        Ok(hold.is_some())
+    }
+
+    /// Everything stored under the point's ID, whichever attempt wrote it.
+    async fn stored(&self, id: &PointId) -> Result<(Vec<Key>, u64)> {
+        let (mut keys, mut bytes) = (Vec::new(), 0);
+        for prefix in [layout::items_of(id)?, layout::details_of(id)?] {
+            let mut listing = self.vault.store().list(&prefix, &ListOptions::default());
+            while let Some(entry) = listing.next().await {
+                if let ListEntry::Object(meta) = entry? {
+                    keys.push(meta.key);
+                    bytes += meta.size;
+                }
+            }
+        }
+        Ok((keys, bytes))
+    }
+
+    async fn keys(&self, prefix: &Prefix) -> Result<Vec<Key>> {
+        let mut keys = Vec::new();
+        let mut listing = self.vault.store().list(prefix, &ListOptions::default());
+        while let Some(entry) = listing.next().await {
+            if let ListEntry::Object(meta) = entry? {
+                keys.push(meta.key);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Deletes keys in order, on a versioned store every version of each.
+    async fn delete_keys(&self, keys: impl IntoIterator<Item = Key>) -> Result<()> {
+        let versioned = self.vault.store().capabilities().versions;
+        let mut batch: Vec<ObjectRef> = Vec::new();
+        for key in keys {
+            if versioned {
+                batch.extend(self.versions(&key).await?);
+            } else {
+                batch.push(key.into());
+            }
+            if batch.len() >= DELETE_BATCH {
+                self.vault.delete_all(std::mem::take(&mut batch)).await?;
+            }
+        }
+        if batch.is_empty() { Ok(()) } else { self.vault.delete_all(batch).await }
+    }
+
+    async fn versions(&self, key: &Key) -> Result<Vec<ObjectRef>> {
+        let mut found = Vec::new();
+        let mut listing = self.vault.store().list(&Prefix::new(key.as_str())?, &ListOptions::versions());
+        while let Some(entry) = listing.next().await {
+            match entry? {
+                ListEntry::Object(meta) if meta.key == *key => {
+                    found.extend(meta.version.map(|version| ObjectRef::version(meta.key, version)));
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,168 @@
+//! What prune must know of a tier before it decides: which points stand, which are held, doubtful or on their way out.
+
+use std::collections::{BTreeMap, HashSet};
+
+use futures_util::StreamExt;
+use jiff::Timestamp;
+
+use crate::error::{ErrorKind, Result};
+use crate::name::{Name, PointId};
+use crate::retention::{PointState, PointSummary};
+use crate::store::{ListEntry, ListOptions};
+use crate::vault::Vault;
+use crate::vault::layout::{self, MarkName};
+use crate::vault::manifest::{Outcome, Status};
+use crate::vault::mark::{MarkKind, VerifiedMark};
+use crate::vault::points::{Listed, list_tier_and_strangers};
+
+/// A tier as prune sees it. Gathered from the listing; only points that bear a hint or mark are read.
+#[derive(Debug, Default)]
+pub(crate) struct TierFacts {
+    /// Points that stand.
+    pub(crate) points: Vec<PointSummary>,
+    /// Those that must stay, with the reason.
+    pub(crate) protected: BTreeMap<PointId, String>,
+    /// Those with a tombstone that counts; the manifest may be gone already.
+    pub(crate) dying: Vec<(PointId, VerifiedMark)>,
+    /// Keys that are nobody's, marks that do not count and points that are none, in words.
+    pub(crate) strange: Vec<String>,
+    /// Points whose state was taken from their manifest.
+    pub(crate) read: HashSet<PointId>,
+}
+
+impl TierFacts {
+    pub(crate) async fn gather(vault: &Vault, source: &Name, tier: &Name, now: Timestamp) -> Result<Self> {
+        let (listed, strangers) = list_tier_and_strangers(vault, source, tier).await?;
+        let mut facts = Self { strange: strangers, ..Self::default() };
+        for run in listed {
+            facts.add(vault, run, now).await?;
+        }
+        Ok(facts)
+    }
+
+    async fn add(&mut self, vault: &Vault, run: Listed, now: Timestamp) -> Result<()> {
+        let id = run.id.clone();
+        if run.marks.contains(&MarkName::Deleted)
+            && let Some(tombstone) = self.mark(vault, &id, &MarkName::Deleted).await?
+        {
+            self.dying.push((id, tombstone));
+            return Ok(());
+        }
+        let Some(manifest) = &run.manifest else {
+            self.strange.extend(run.marks.iter().map(|mark| format!("{id}.{mark}: there is no such point")));
+            return Ok(());
+        };
+        let mut state = PointState::Complete;
+        if run.partial_hint || run.void_hint {
+            match vault.points().get(&id).await {
+                Ok(point) if point.manifest.status == Status::Partial => state = PointState::Partial,
+                Ok(_) => {}
+                // A void: no point at all.
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+                Err(error) if is_tampering(error.kind()) => {
+                    self.strange.push(format!("{id}: {error}"));
+                    state = PointState::Doubtful;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(doubt) = run.clock_doubt(vault.budget().limits().longest_run)
+            && !self.accepted(vault, &run).await?
+        {
+            state = PointState::Doubtful;
+            self.protected.insert(id.clone(), format!("doubtful: {doubt}"));
+        }
+        if let Some(hold) = self.standing_hold(vault, &run).await? {
+            self.protected.insert(id.clone(), hold);
+        } else if let Some(until) = manifest.lock.and_then(|lock| lock.until).filter(|until| *until > now) {
+            self.protected.insert(id.clone(), format!("locked until {until}"));
+        }
+        self.points.push(PointSummary::new(id.clone(), id.run.time(), state));
+        Ok(())
+    }
+
+    /// Whether a person took the point, as it is now, in spite of a doubt.
+    async fn accepted(&mut self, vault: &Vault, run: &Listed) -> Result<bool> {
+        if !run.marks.contains(&MarkName::Accepted) {
+            return Ok(false);
+        }
+        let Some(accepted) = self.mark(vault, &run.id, &MarkName::Accepted).await? else { return Ok(false) };
+        let point = vault.points().read_or_pass_over(&run.id).await?;
+        Ok(point.is_some_and(|point| point.sha256 == accepted.mark.manifest))
+    }
+
+    /// The first hold that counts and is not released.
+    async fn standing_hold(&mut self, vault: &Vault, run: &Listed) -> Result<Option<String>> {
+        for mark in &run.marks {
+            let MarkName::Hold(name) = mark else { continue };
+            let Some(hold) = self.mark(vault, &run.id, mark).await? else { continue };
+            let release = MarkName::Release(name.clone());
+            let released = run.marks.contains(&release) && self.mark(vault, &run.id, &release).await?.is_some();
+            if !released {
+                return Ok(Some(format!("held by {} as {name}: {}", hold.signer.principal, hold.mark.reason)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads a mark; one that does not count is noted as strange and changes nothing.
+    async fn mark(&mut self, vault: &Vault, id: &PointId, name: &MarkName) -> Result<Option<VerifiedMark>> {
+        match vault.get_mark(id, name).await {
+            Ok(mark) => Ok(Some(mark)),
+            Err(error) if is_tampering(error.kind()) => {
+                self.strange.push(format!("{id}.{name}: {error}"));
+                Ok(None)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The hold that keeps a run from being deleted at this very moment.
+pub(crate) async fn hold_now(vault: &Vault, run: &Listed) -> Result<Option<String>> {
+    TierFacts::default().standing_hold(vault, run).await
+}
+
+/// The components that a point holds an intact item of, for the guard of the newest good one.
+pub(crate) async fn good_components(vault: &Vault, id: &PointId) -> Result<Vec<Name>> {
+    let point = vault.points().get(id).await?;
+    let good = point.manifest.components.iter().filter(|component| component.outcome == Outcome::Good);
+    Ok(good.map(|component| component.name.clone()).collect())
+}
+
+/// The components of a source that are retired by somebody who may, each with the moment.
+pub(crate) async fn retired(
+    vault: &Vault,
+    source: &Name,
+    strange: &mut Vec<String>,
+) -> Result<BTreeMap<Name, Timestamp>> {
+    let mut found = BTreeMap::new();
+    let mut listing = vault.store().list(&layout::retirements(source)?, &ListOptions::default());
+    while let Some(entry) = listing.next().await {
+        let ListEntry::Object(meta) = entry? else { continue };
+        let Some((component, at)) = layout::parse_retirement(source, &meta.key) else {
+            strange.push(meta.key.to_string());
+            continue;
+        };
+        match vault.get_retirement(source, &component, at).await {
+            // In key order, so the newest one stays.
+            Ok(from) => drop(found.insert(component, from)),
+            Err(error) if is_tampering(error.kind()) => strange.push(format!("{}: {error}", meta.key)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+pub(crate) fn is_tampering(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Untrusted | ErrorKind::Corrupt | ErrorKind::Unsupported)
+}
+
+/// Whether the tombstone's grace is over.
+pub(crate) fn may_go_from(tombstone: &VerifiedMark) -> Option<Timestamp> {
+    match &tombstone.mark.says {
+        MarkKind::Deletion(work) => Some(work.not_before),
+        _ => None,
+    }
+}

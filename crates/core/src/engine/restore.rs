@@ -1,0 +1,275 @@
+//! Restoring a component of a point: a plan first, then what it says.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Event, Observers};
+use crate::name::{Name, PointId};
+use crate::source::{ImportOptions, ImportPlan, ImportReport, ItemInfo, ItemSource, ResourceImporter};
+use crate::store::{BoxStream, ByteStream};
+use crate::vault::Vault;
+use crate::vault::items::PointItems;
+
+/// A restore that is asked for: from which point, which component, into what.
+#[must_use = "nothing is restored before a plan is applied"]
+pub struct RestoreRequest {
+    vault: Vault,
+    point: PointId,
+    observers: Observers,
+    component: Option<String>,
+    options: ImportOptions,
+    importer: Option<Arc<dyn ResourceImporter>>,
+}
+
+/// What a restore would do. Serializable: it can be shown, reviewed, stored, and applied later by
+/// [`RestoreRequest::resume`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RestorePlan {
+    /// From which point.
+    pub point: PointId,
+    /// Digest of the manifest that was planned with.
+    pub manifest: Sha256,
+    /// Which component.
+    pub component: Name,
+    /// What the importer would do.
+    pub import: ImportPlan,
+}
+
+/// A plan together with what it takes to apply it.
+#[must_use = "nothing is restored before the plan is applied"]
+pub struct PlannedRestore {
+    plan: RestorePlan,
+    items: ObservedItems,
+    importer: Arc<dyn ResourceImporter>,
+}
+
+/// What a restore did.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RestoreReport {
+    /// From which point.
+    pub point: PointId,
+    /// Which component.
+    pub component: Name,
+    /// What the importer did.
+    pub import: ImportReport,
+}
+
+impl RestoreRequest {
+    pub(crate) fn new(vault: Vault, point: PointId, observers: Observers) -> Self {
+        Self { vault, point, observers, component: None, options: ImportOptions::default(), importer: None }
+    }
+
+    /// Which component; may be left out where the point has one only.
+    pub fn component(mut self, name: impl Into<String>) -> Self {
+        self.component = Some(name.into());
+        self
+    }
+
+    /// What the importer is asked; by default it overwrites nothing.
+    pub fn options(mut self, options: ImportOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Into what; any importer that reads the items, not only the one that belongs to their exporter.
+    pub fn into(mut self, importer: impl ResourceImporter) -> Self {
+        self.importer = Some(Arc::new(importer));
+        self
+    }
+
+    /// Says what a restore would do, and changes nothing.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) for the point or component; [`Untrusted`](ErrorKind::Untrusted) for a point that is
+    /// not signed; [`Unsupported`](ErrorKind::Unsupported) if the importer cannot read an item; what the importer finds.
+    pub async fn plan(self) -> Result<PlannedRestore> {
+        let place = self.point.clone();
+        self.make_plan().await.map_err(|error| error.operation("plan restore").with("point", place))
+    }
+
+    async fn make_plan(self) -> Result<PlannedRestore> {
+        let options = self.options.clone();
+        let (items, importer, manifest) = self.prepare().await?;
+        let import = importer.plan(&items, &options).await?;
+        let plan = RestorePlan {
+            point: items.point.clone(),
+            manifest,
+            component: items.inner.component().name.clone(),
+            import,
+        };
+        Ok(PlannedRestore { plan, items, importer })
+    }
+
+    /// Takes up a plan that was made before, by this or another process: to go on after an interruption, or after a review.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan); [`Conflict`](ErrorKind::Conflict) if the plan is for another point or component.
+    pub async fn resume(mut self, plan: RestorePlan) -> Result<PlannedRestore> {
+        self.component.get_or_insert_with(|| plan.component.to_string());
+        let (items, importer, manifest) = self.prepare().await.map_err(|error| error.operation("resume restore"))?;
+        let same =
+            (&plan.point, &plan.component, plan.manifest) == (&items.point, &items.inner.component().name, manifest);
+        if !same {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("the plan is for {} of {}", plan.component, plan.point),
+            )
+            .operation("resume restore")
+            .advise("make a new plan"));
+        }
+        Ok(PlannedRestore { plan, items, importer })
+    }
+
+    async fn prepare(self) -> Result<(ObservedItems, Arc<dyn ResourceImporter>, Sha256)> {
+        let importer = self.importer.ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, "it was not said into what to restore").advise("name an importer by `into`")
+        })?;
+        let point = self.vault.points().get(&self.point).await?;
+        let component = match (self.component, point.manifest.components.as_slice()) {
+            (Some(name), _) => name.parse()?,
+            (None, [only]) => only.name.clone(),
+            (None, several) => {
+                let names = several.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+                return Err(Error::new(ErrorKind::Invalid, "the point has several components")
+                    .advise(format!("name one by `component`: {names}")));
+            }
+        };
+        let items = PointItems::new(&self.vault, &point, &component)?;
+        let mut listed = items.list();
+        while let Some(item) = listed.next().await {
+            let item = item?;
+            if !importer.accepts(&item) {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("{importer} cannot read items of format {:?}", item.format),
+                )
+                .with("item", item.name)
+                .with("component", component));
+            }
+        }
+        drop(listed);
+        let observed =
+            ObservedItems { inner: items, point: point.id, observers: self.observers, bytes: Arc::default() };
+        Ok((observed, importer, point.sha256))
+    }
+}
+
+impl PlannedRestore {
+    /// Does what the plan says. May be interrupted; making the plan anew and applying it goes on where it stopped.
+    ///
+    /// # Errors
+    /// What ended it. Entries that failed one by one make it [`Partial`](ErrorKind::Partial), with the report as
+    /// [`Error::payload`].
+    pub async fn apply(self) -> Result<RestoreReport> {
+        let Self { plan, items, importer } = self;
+        let place =
+            |error: Error| error.operation("restore").with("component", &plan.component).with("point", &plan.point);
+        let import = importer.apply(&items, plan.import.clone()).await.map_err(place)?;
+        let report = RestoreReport { point: plan.point.clone(), component: plan.component.clone(), import };
+        match report.import.problems.first() {
+            None => Ok(report),
+            Some(first) => {
+                let text = format!(
+                    "{} entries could not be restored, the first: {}: {}",
+                    report.import.problems.len(),
+                    first.what.escape_debug(),
+                    first.why
+                );
+                Err(place(Error::new(ErrorKind::Partial, text)).with_payload(report))
+            }
+        }
+    }
+
+    /// The plan by itself, to be stored.
+    #[must_use]
+    pub fn into_plan(self) -> RestorePlan {
+        self.plan
+    }
+}
+
+impl Vault {
+    /// Restores a component of a point, by a plan. Needs no exporter and no right to write.
+    pub fn restore(&self, point: &PointId) -> RestoreRequest {
+        RestoreRequest::new(self.clone(), point.clone(), Observers::default())
+    }
+}
+
+/// Items that tell how far the importer has read.
+struct ObservedItems {
+    inner: PointItems,
+    point: PointId,
+    observers: Observers,
+    bytes: Arc<AtomicU64>,
+}
+
+impl ObservedItems {
+    fn watch(&self, content: ByteStream) -> ByteStream {
+        let (point, observers, bytes) = (self.point.clone(), self.observers.clone(), self.bytes.clone());
+        Box::pin(content.inspect(move |chunk| {
+            if let Ok(chunk) = chunk {
+                let bytes = bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed) + chunk.len() as u64;
+                observers.emit(&Event::RestoreProgress { point: point.clone(), bytes });
+            }
+        }))
+    }
+}
+
+#[async_trait]
+impl ItemSource for ObservedItems {
+    fn list(&self) -> BoxStream<'_, Result<ItemInfo>> {
+        self.inner.list()
+    }
+
+    async fn open(&self, item: &ItemInfo) -> Result<ByteStream> {
+        self.inner.open(item).await.map(|content| self.watch(content))
+    }
+
+    async fn open_range(&self, item: &ItemInfo, range: std::ops::Range<u64>) -> Result<ByteStream> {
+        self.inner.open_range(item, range).await.map(|content| self.watch(content))
+    }
+}
+
+impl Deref for PlannedRestore {
+    type Target = RestorePlan;
+
+    fn deref(&self) -> &RestorePlan {
+        &self.plan
+    }
+}
+
+impl fmt::Display for RestorePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}: {}", self.component, self.point, self.import)
+    }
+}
+
+impl fmt::Display for PlannedRestore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.plan.fmt(f)
+    }
+}
+
+impl fmt::Debug for PlannedRestore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlannedRestore").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RestoreRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RestoreRequest")
+            .field("point", &self.point)
+            .field("component", &self.component)
+            .finish_non_exhaustive()
+    }
+}

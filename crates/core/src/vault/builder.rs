@@ -1,0 +1,367 @@
+//! Opening and making vaults.
+
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::budget::Budget;
+use crate::clock::{Clock, Random, SystemClock, SystemRandom};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::Limits;
+use crate::store::{Key, ListEntry, ListOptions, ObjectStore, PutOptions};
+use crate::vault::handle::{Access, Inner, Sealing, Vault};
+use crate::vault::layout;
+use crate::vault::settle::put_new;
+use crate::vault::{AllowedSigners, Epoch, Identity, Keyring, SigningKey, VaultId};
+
+/// The marker document.
+#[derive(Debug, Serialize, Deserialize)]
+struct Marker {
+    vault: VaultId,
+    created: Timestamp,
+    /// Features without which nothing may be read.
+    #[serde(default)]
+    requires_read: Vec<String>,
+    /// Features without which nothing may be deleted.
+    #[serde(default)]
+    requires_delete: Vec<String>,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
+}
+
+const MAX_MARKER_BYTES: u64 = 1 << 20;
+
+/// Puts a vault together from a store and keys; [`build`](Self::build) reports everything that is wrong at once.
+#[derive(Debug)]
+#[must_use]
+pub struct VaultBuilder {
+    store: Arc<dyn ObjectStore>,
+    create: bool,
+    access: Access,
+    id: Option<VaultId>,
+    epoch: Option<Epoch>,
+    sealed_epoch: Option<(Key, Bytes)>,
+    unencrypted: bool,
+    identities: Vec<Identity>,
+    signer: Option<SigningKey>,
+    trust: Option<AllowedSigners>,
+    budget: Option<Budget>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+impl VaultBuilder {
+    pub(crate) fn open(store: Arc<dyn ObjectStore>, access: Access) -> Self {
+        Self {
+            store,
+            create: false,
+            access,
+            id: None,
+            epoch: None,
+            sealed_epoch: None,
+            unencrypted: false,
+            identities: Vec::new(),
+            signer: None,
+            trust: None,
+            budget: None,
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+        }
+    }
+
+    pub(crate) fn create(store: Arc<dyn ObjectStore>) -> Self {
+        Self { create: true, ..Self::open(store, Access::Write) }
+    }
+
+    /// Which vault it must be. Another one, or none, in that place is an error.
+    pub fn id(mut self, id: VaultId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Takes everything from a keyring: the vault's ID, the epoch, the custodian's identity, the signing key, the trusted
+    /// signers.
+    pub fn keyring(mut self, keyring: &Keyring) -> Self {
+        self.id = Some(keyring.vault_id().clone());
+        self.epoch = Some(keyring.epoch().clone());
+        self.sealed_epoch = layout::epoch_key(&keyring.epoch().name, keyring.custodian_name())
+            .map(|key| (key, Bytes::copy_from_slice(keyring.sealed_epoch())))
+            .ok();
+        self.identities.push(keyring.custodian().clone());
+        self.signer = Some(keyring.signing_key().clone());
+        self.trust = Some(keyring.allowed_signers().clone());
+        self
+    }
+
+    /// Seals new items to this epoch. It is pinned here and never taken from the store, where a thief could change it.
+    pub fn encrypt_to(mut self, epoch: Epoch) -> Self {
+        self.epoch = Some(epoch);
+        self
+    }
+
+    /// Writes items that anybody can read who can read the store.
+    pub fn danger_unencrypted(mut self) -> Self {
+        self.unencrypted = true;
+        self
+    }
+
+    /// Opens epoch keys with this custodian's identity, to read.
+    pub fn unlock_with(mut self, identity: Identity) -> Self {
+        self.identities.push(identity);
+        self
+    }
+
+    /// Signs points and marks with this key.
+    pub fn sign_with(mut self, key: SigningKey) -> Self {
+        self.signer = Some(key);
+        self
+    }
+
+    /// Whose points and marks count, for which purposes and how long.
+    pub fn trust(mut self, signers: AllowedSigners) -> Self {
+        self.trust = Some(signers);
+        self
+    }
+
+    /// Shares a budget with other vaults of the program.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// Takes the time from here.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Takes random bytes from here.
+    pub fn random(mut self, random: impl Random) -> Self {
+        self.random = Arc::new(random);
+        self
+    }
+
+    /// Opens or makes the vault. Opening to write needs to list and to create; opening read-only, to list and get.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) with every mistake in the configuration; [`NotFound`](ErrorKind::NotFound) where no
+    /// vault is; [`Refused`](ErrorKind::Refused) for another vault than asked for, and for a store that accepts a second
+    /// create of a key; [`AlreadyExists`](ErrorKind::AlreadyExists) when creating over a vault;
+    /// [`Unsupported`](ErrorKind::Unsupported) for a vault of a newer format.
+    pub async fn build(mut self) -> Result<Vault> {
+        self.check()?;
+        if self.create {
+            self.make().await?;
+        }
+        let id = self.recognise().await?;
+        if self.access == Access::Read {
+            self.read_marker(&id).await?;
+        }
+        let sealing = match self.epoch.take() {
+            Some(epoch) if !self.unencrypted => Sealing::To(epoch),
+            _ => Sealing::Nothing,
+        };
+        let vault = Vault::new(Inner {
+            store: self.store,
+            id,
+            access: self.access,
+            sealing,
+            identities: self.identities,
+            signer: self.signer,
+            trust: self.trust.unwrap_or_default(),
+            budget: self.budget.unwrap_or_else(|| Budget::new(Limits::default())),
+            clock: self.clock,
+            random: self.random,
+            skew: AtomicI64::new(0),
+            epochs: Mutex::default(),
+        });
+        if vault.check_writable().is_ok() {
+            prove_create_if_absent(&vault).await?;
+        }
+        Ok(vault)
+    }
+
+    /// Everything that can be told wrong without asking the store, at once.
+    fn check(&self) -> Result<()> {
+        let mut problems = Vec::new();
+        let mut wrong = |condition: bool, text: &str| {
+            if condition {
+                problems.push(text.to_owned());
+            }
+        };
+        let trust = self.trust.as_ref().is_some_and(|trust| trust.iter().next().is_some());
+        wrong(!trust, "no trusted signers: give them by `trust` or `keyring`");
+        if self.access == Access::Write {
+            wrong(
+                self.epoch.is_none() && !self.unencrypted,
+                "nothing to seal to: `encrypt_to`, `keyring` or `danger_unencrypted`",
+            );
+            wrong(
+                !self.store.capabilities().create_if_absent,
+                "the store has no create-if-absent, on which every promise rests",
+            );
+            match (&self.signer, &self.trust) {
+                (None, _) => wrong(true, "no signing key: give one by `sign_with` or `keyring`"),
+                (Some(key), Some(trust)) => {
+                    let trusted = trust.iter().any(|line| line.key == key.public());
+                    wrong(
+                        !trusted,
+                        "the signing key is not among the trusted signers, so nothing it signs would count",
+                    );
+                }
+                (Some(_), None) => {}
+            }
+        }
+        wrong(self.create && self.id.is_none(), "a new vault needs an ID: `id` or `keyring`");
+        wrong(
+            self.create && !self.unencrypted && self.sealed_epoch.is_none(),
+            "a new vault needs an epoch sealed to a custodian: `keyring`, or `danger_unencrypted`",
+        );
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Invalid, format!("the vault cannot be opened so: {}", problems.join("; ")))
+            .operation("open vault"))
+    }
+
+    /// Lays a new vault out. The beacon comes last: until then there is no vault, and making it can be tried again.
+    async fn make(&self) -> Result<()> {
+        let Some(id) = &self.id else { return Ok(()) };
+        if let Some(found) = self.beacons().await?.first() {
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("there is a vault already: {found}"))
+                .operation("create vault")
+                .with("store", &self.store)
+                .advise("open it, or take another prefix"));
+        }
+        if let (Some((key, sealed)), false) = (&self.sealed_epoch, self.unencrypted) {
+            put_new(&*self.store, key, sealed.clone(), &PutOptions::default()).await?;
+        }
+        let marker = Marker {
+            vault: id.clone(),
+            created: self.clock.now(),
+            requires_read: Vec::new(),
+            requires_delete: Vec::new(),
+            extra: Map::new(),
+        };
+        let bytes = serde_json::to_vec_pretty(&marker)
+            .map_err(|error| Error::new(ErrorKind::Other, "the marker cannot be written as JSON").because(error))?;
+        match self.store.put(&layout::marker()?, bytes.into(), &PutOptions::default()).await {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            // Of an earlier try; what it says is checked below.
+            Ok(_) | Err(_) => self.read_marker(id).await?,
+        }
+        put_new(&*self.store, &layout::beacon(id)?, Bytes::new(), &PutOptions::default()).await?;
+        Ok(())
+    }
+
+    /// The vaults whose beacons stand here.
+    async fn beacons(&self) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        let mut listing = self.store.list(&layout::marker_prefix()?, &ListOptions::default());
+        while let Some(entry) = listing.next().await {
+            if let ListEntry::Object(meta) = entry? {
+                found.extend(layout::beacon_of(&meta.key).map(str::to_owned));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Which vault is here, by listing alone.
+    async fn recognise(&self) -> Result<VaultId> {
+        let found = self.beacons().await?;
+        let error = |kind, text: String| Error::new(kind, text).operation("open vault").with("store", &self.store);
+        match (found.as_slice(), &self.id) {
+            ([], _) => Err(error(ErrorKind::NotFound, "there is no vault here".into())
+                .advise("check that the place is mounted and the prefix right; `Vault::create` makes a new one")),
+            ([one], None) => one.parse(),
+            ([one], Some(id)) if *one == id.to_string() => Ok(id.clone()),
+            ([other], Some(id)) => Err(error(ErrorKind::Refused, format!("here is vault {other}, not {id}"))
+                .advise("check the place and the keyring: they belong to two vaults")),
+            (many, _) => Err(error(ErrorKind::Refused, format!("two vaults claim this place: {}", many.join(", ")))
+                .advise("somebody put a second marker; remove the one that is not yours")),
+        }
+    }
+
+    /// Reads the marker and refuses what this version does not know.
+    async fn read_marker(&self, id: &VaultId) -> Result<()> {
+        let marker = read_marker(&*self.store).await?;
+        let key = layout::marker()?;
+        if marker.vault != *id {
+            return Err(Error::new(ErrorKind::Corrupt, format!("the marker is that of vault {}", marker.vault))
+                .with("key", key));
+        }
+        refuse_unknown(&marker.requires_read, "read", &key)
+    }
+}
+
+async fn read_marker(store: &dyn ObjectStore) -> Result<Marker> {
+    let key = layout::marker()?;
+    let mut got = store.get(&key, &crate::store::GetOptions::default()).await?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = got.body.next().await {
+        bytes.extend_from_slice(&chunk?);
+        if bytes.len() as u64 > MAX_MARKER_BYTES {
+            return Err(Error::new(ErrorKind::Corrupt, "the vault's marker has more than 1 MiB").with("key", key));
+        }
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Error::new(ErrorKind::Corrupt, format!("not a vault's marker: {error}")).with("key", key))
+}
+
+fn refuse_unknown(features: &[String], act: &str, key: &Key) -> Result<()> {
+    match features.first() {
+        None => Ok(()),
+        Some(feature) => Err(Error::new(ErrorKind::Unsupported, format!("to {act} here one must know {feature:?}"))
+            .with("key", key)
+            .advise("use a version of Backstay that knows it")),
+    }
+}
+
+impl Vault {
+    /// Refuses to delete in a vault that asks for what this version does not know.
+    pub(crate) async fn check_may_delete(&self) -> Result<()> {
+        let marker = read_marker(self.store()).await?;
+        if marker.vault != *self.id() {
+            return Err(Error::new(ErrorKind::Refused, format!("the marker is that of vault {}", marker.vault))
+                .with("store", self.store())
+                .advise("the place was exchanged under the program; check what is mounted there"));
+        }
+        let key = layout::marker()?;
+        refuse_unknown(&marker.requires_read, "read", &key)?;
+        refuse_unknown(&marker.requires_delete, "delete", &key)
+    }
+}
+
+/// Creates the probe until a create loses. A store where the second one wins would let two runs commit the same point.
+async fn prove_create_if_absent(vault: &Vault) -> Result<()> {
+    let key = layout::probe()?;
+    let options = PutOptions::default();
+    let put = || vault.store().put(&key, Bytes::new(), &options);
+    let lost = |result: Result<_>| match result {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
+        other => other.map(Some),
+    };
+    match lost(put().await)? {
+        None => vault.saw_store_time(vault.store().now().await?),
+        Some(meta) => {
+            let meta: crate::store::ObjectMeta = meta;
+            vault.saw_store_time(meta.last_modified);
+            if lost(put().await)?.is_some() {
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    "the store took two creates of one key: it ignores create-if-absent",
+                )
+                .operation("open vault")
+                .with("store", vault.store())
+                .with("key", &key)
+                .advise("points would not be safe from each other; use a store that honours it"));
+            }
+        }
+    }
+    Ok(())
+}

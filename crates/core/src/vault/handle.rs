@@ -1,0 +1,188 @@
+//! The vault: a store, keys, and what the bytes on it mean.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::budget::Budget;
+use crate::clock::{Clock, Random};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::ObjectStore;
+use crate::vault::builder::VaultBuilder;
+use crate::vault::points::Points;
+use crate::vault::{AllowedSigners, Epoch, Identity, SigningKey, VaultId};
+
+/// A vault that was opened. Cheap to clone; clones are the same vault.
+///
+/// ```
+/// use backstay_core::store::MemoryStore;
+/// use backstay_core::vault::{Keyring, Vault};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let store = MemoryStore::new();
+/// let keyring = Keyring::generate()?;
+/// Vault::create(store.clone()).keyring(&keyring).build().await?;
+///
+/// let vault = Vault::open(store).keyring(&keyring).build().await?;
+/// assert_eq!(vault.id(), keyring.vault_id());
+/// # Ok::<(), backstay_core::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Vault(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) id: VaultId,
+    pub(crate) access: Access,
+    pub(crate) sealing: Sealing,
+    pub(crate) identities: Vec<Identity>,
+    pub(crate) signer: Option<SigningKey>,
+    pub(crate) trust: AllowedSigners,
+    pub(crate) budget: Budget,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    /// How far the store's clock is ahead of ours, in milliseconds, as last seen.
+    pub(crate) skew: AtomicI64,
+    /// Epoch identities opened so far.
+    pub(crate) epochs: Mutex<Vec<(Epoch, Identity)>>,
+}
+
+/// What the vault was opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+/// What new items are sealed to.
+#[derive(Clone, Debug)]
+pub(crate) enum Sealing {
+    To(Epoch),
+    /// Chosen by a name with danger in it, or not chosen because nothing is written.
+    Nothing,
+}
+
+impl Vault {
+    /// Makes a new vault on `store`; ends with the vault open to write. Fails where there is one already.
+    pub fn create(store: impl ObjectStore) -> VaultBuilder {
+        VaultBuilder::create(Arc::new(store))
+    }
+
+    /// Opens a vault to write. Never makes one: an empty place is an error, because it is most likely a disk that is not
+    /// mounted.
+    pub fn open(store: impl ObjectStore) -> VaultBuilder {
+        VaultBuilder::open(Arc::new(store), Access::Write)
+    }
+
+    /// Opens a vault to list, verify and restore. Needs no right to write and writes nothing.
+    pub fn open_read_only(store: impl ObjectStore) -> VaultBuilder {
+        VaultBuilder::open(Arc::new(store), Access::Read)
+    }
+
+    /// Which vault this is.
+    #[must_use]
+    pub fn id(&self) -> &VaultId {
+        &self.0.id
+    }
+
+    /// The points in it.
+    #[must_use]
+    pub fn points(&self) -> Points {
+        Points::new(self.clone())
+    }
+
+    /// The budget that everything on this vault shares.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    pub(crate) fn store(&self) -> &dyn ObjectStore {
+        &*self.0.store
+    }
+
+    pub(crate) fn shared_store(&self) -> Arc<dyn ObjectStore> {
+        self.0.store.clone()
+    }
+
+    pub(crate) fn trust(&self) -> &AllowedSigners {
+        &self.0.trust
+    }
+
+    pub(crate) fn identities(&self) -> &[Identity] {
+        &self.0.identities
+    }
+
+    pub(crate) fn sealing(&self) -> &Sealing {
+        &self.0.sealing
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    pub(crate) fn random(&self) -> &Arc<dyn Random> {
+        &self.0.random
+    }
+
+    /// The signing key; its absence is the caller's mistake and said so.
+    pub(crate) fn signer(&self) -> Result<&SigningKey> {
+        self.check_writable()?;
+        self.0.signer.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, "this act is signed and the vault was opened without a signing key")
+                .advise("give one by `sign_with` or `keyring`")
+        })
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if self.0.access == Access::Write {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Refused, "the vault was opened read-only").advise("open it by `Vault::open`"))
+    }
+
+    /// The store's time, from our clock and the difference last seen; costs no call.
+    pub(crate) fn store_time(&self) -> Timestamp {
+        let skew = SignedDuration::from_millis(self.0.skew.load(Ordering::Relaxed));
+        self.0.clock.now().saturating_add(skew).unwrap_or_else(|_| self.0.clock.now())
+    }
+
+    /// Learns the store's time from something that it has just done.
+    pub(crate) fn saw_store_time(&self, time: Timestamp) {
+        let skew = time.duration_since(self.0.clock.now()).as_millis();
+        self.0.skew.store(i64::try_from(skew).unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn known_epoch(&self, epoch: &Epoch) -> Option<Identity> {
+        let epochs = self.0.epochs.lock().unwrap_or_else(PoisonError::into_inner);
+        epochs.iter().find(|(known, _)| known == epoch).map(|(_, identity)| identity.clone())
+    }
+
+    pub(crate) fn learn_epoch(&self, epoch: Epoch, identity: Identity) {
+        self.0.epochs.lock().unwrap_or_else(PoisonError::into_inner).push((epoch, identity));
+    }
+}
+
+impl fmt::Display for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "vault {} on {}", self.0.id, self.0.store)
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vault")
+            .field("id", &self.0.id)
+            .field("store", &self.0.store)
+            .field("access", &self.0.access)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,195 @@
+//! A point's items as an importer reads them: names from the details, content proved before it is seen.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use futures_util::StreamExt;
+
+use crate::digest::Blake3;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::Name;
+use crate::source::{ItemInfo, ItemSource};
+use crate::store::{BoxStream, ByteStream};
+use crate::vault::decode::ItemReader;
+use crate::vault::details::{DetailLine, ItemLine};
+use crate::vault::handle::Vault;
+use crate::vault::manifest::{Component, Manifest, Outcome};
+use crate::vault::points::Point;
+use crate::vault::stored::StoredObject;
+
+/// Longest line of details. An item of 1 TiB takes 9 MB.
+const MAX_LINE_BYTES: usize = 256 << 20;
+
+/// The items of one component of a point.
+#[derive(Clone, Debug)]
+pub(crate) struct PointItems {
+    vault: Vault,
+    point: Point,
+    component: Component,
+}
+
+impl PointItems {
+    /// The component's items.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if the point has no such component or nothing of it.
+    pub(crate) fn new(vault: &Vault, point: &Point, component: &Name) -> Result<Self> {
+        let missing = |text: String, advice: String| {
+            Error::new(ErrorKind::NotFound, text).with("point", &point.id).with("component", component).advise(advice)
+        };
+        let names = || point.manifest.components.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+        let found = point
+            .manifest
+            .component(component)
+            .ok_or_else(|| missing("the point has no such component".into(), format!("it has: {}", names())))?;
+        if found.outcome == Outcome::Failed {
+            return Err(missing(
+                "the component failed in this point".into(),
+                "`points().latest(component)` finds one that has it".into(),
+            ));
+        }
+        Ok(Self { vault: vault.clone(), point: point.clone(), component: found.clone() })
+    }
+
+    pub(crate) fn component(&self) -> &Component {
+        &self.component
+    }
+
+    fn reader(&self, line: &ItemLine) -> Result<ItemReader> {
+        let objects = line.objects.iter().map(|stored| {
+            let entry = self.component.objects.iter().find(|entry| entry.key == stored.key).ok_or_else(|| {
+                Error::new(ErrorKind::Corrupt, "the details name an object that the manifest does not")
+                    .with("key", &stored.key)
+            })?;
+            Ok(StoredObject {
+                key: entry.key.clone(),
+                bytes: entry.bytes,
+                sha256: entry.sha256,
+                parts: stored.parts.clone(),
+            })
+        });
+        let recorded = (line.bytes, Some(line.blake3));
+        reader(&self.vault, &self.point.manifest, &line.name, objects.collect::<Result<_>>()?, recorded)
+    }
+
+    async fn find(&self, item: &ItemInfo) -> Result<ItemLine> {
+        let mut lines = self.lines();
+        while let Some(line) = lines.next().await {
+            let line = line?;
+            if line.name == item.name {
+                return Ok(line);
+            }
+        }
+        Err(Error::new(ErrorKind::NotFound, "the component has no such item")
+            .with("point", &self.point.id)
+            .with("component", &self.component.name)
+            .with("item", &item.name))
+    }
+
+    /// The component's items as the details tell them.
+    pub(crate) fn lines(&self) -> BoxStream<'_, Result<ItemLine>> {
+        Box::pin(details(&self.vault, &self.point.manifest).filter_map(|line| async {
+            match line {
+                Ok(DetailLine::Item(item)) if item.component == self.component.name => Some(Ok(item)),
+                Ok(_) => None,
+                Err(error) => Some(Err(error)),
+            }
+        }))
+    }
+
+    /// Opens an item that was read from [`lines`](Self::lines).
+    pub(crate) async fn open_line(&self, line: &ItemLine) -> Result<ByteStream> {
+        self.unlock().await?;
+        let place = (self.point.id.clone(), self.component.name.clone());
+        let named = move |error: Error| error.with("component", &place.1).with("point", &place.0);
+        let stream = self.reader(line)?.stream().await.map_err(&named)?;
+        Ok(Box::pin(stream.map(move |chunk| chunk.map_err(&named))))
+    }
+
+    async fn unlock(&self) -> Result<()> {
+        self.vault.unlock(self.point.manifest.epoch.as_ref()).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl ItemSource for PointItems {
+    fn list(&self) -> BoxStream<'_, Result<ItemInfo>> {
+        let kind = &self.component.kind;
+        Box::pin(self.lines().map(move |line| {
+            line.map(|line| {
+                ItemInfo::new(line.component.as_str(), kind, &line.name, &line.format, line.bytes)
+                    .with_facts(line.facts)
+            })
+        }))
+    }
+
+    async fn open(&self, item: &ItemInfo) -> Result<ByteStream> {
+        let line = self.find(item).await?;
+        self.open_line(&line).await
+    }
+
+    async fn open_range(&self, item: &ItemInfo, range: Range<u64>) -> Result<ByteStream> {
+        let line = self.find(item).await?;
+        self.unlock().await?;
+        self.reader(&line)?.range(range).await
+    }
+}
+
+fn reader(
+    vault: &Vault,
+    manifest: &Manifest,
+    name: &str,
+    objects: Vec<StoredObject>,
+    recorded: (u64, Option<Blake3>),
+) -> Result<ItemReader> {
+    let identity = match &manifest.epoch {
+        None => None,
+        Some(epoch) => {
+            Some(vault.known_epoch(epoch).ok_or_else(|| Error::new(ErrorKind::Denied, "the epoch is not unlocked"))?)
+        }
+    };
+    ItemReader::new(name, vault.shared_store(), objects, identity, recorded, vault.budget())
+}
+
+/// The lines of a point's details, in order.
+pub(crate) fn details<'a>(vault: &'a Vault, manifest: &'a Manifest) -> BoxStream<'a, Result<DetailLine>> {
+    let lines = async move {
+        vault.unlock(manifest.epoch.as_ref()).await?;
+        let details = manifest.details.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, "the manifest names no details").with("point", manifest.point())
+        })?;
+        let object = StoredObject {
+            key: details.key.clone(),
+            bytes: details.bytes,
+            sha256: details.sha256,
+            parts: details.parts.clone(),
+        };
+        let recorded = (details.plain_bytes, None);
+        Ok(split_lines(reader(vault, manifest, "details", vec![object], recorded)?.stream().await?))
+    };
+    Box::pin(futures_util::stream::once(lines).flat_map(|opened| match opened {
+        Ok(lines) => lines,
+        Err(error) => Box::pin(futures_util::stream::iter([Err(error)])),
+    }))
+}
+
+fn split_lines(body: ByteStream) -> BoxStream<'static, Result<DetailLine>> {
+    let state = (body, BytesMut::new());
+    Box::pin(futures_util::stream::try_unfold(state, |(mut body, mut buffer)| async move {
+        loop {
+            if let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+                let line = buffer.split_to(end + 1);
+                return Ok(Some((DetailLine::parse(&line)?, (body, buffer))));
+            }
+            if buffer.len() > MAX_LINE_BYTES {
+                return Err(Error::new(ErrorKind::Corrupt, "a line of the details has no end"));
+            }
+            match body.next().await {
+                Some(chunk) => buffer.extend_from_slice(&chunk?),
+                None if buffer.is_empty() => return Ok(None),
+                None => return Err(Error::new(ErrorKind::Corrupt, "the details end in the middle of a line")),
+            }
+        }
+    }))
+}

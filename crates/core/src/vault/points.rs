@@ -1,0 +1,394 @@
+//! The points of a vault: listed, found, read and proved to be signed.
+
+use std::collections::BTreeMap;
+
+use futures_util::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::digest::Sha256;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::{Name, PointId, RunId};
+use crate::store::{ListEntry, ListOptions, ObjectMeta, Prefix};
+use crate::vault::handle::Vault;
+use crate::vault::layout::{self, MarkName, PointFile};
+use crate::vault::manifest::{MAX_MANIFEST_BYTES, Manifest, Outcome, Status};
+use crate::vault::mark::VerifiedMark;
+use crate::vault::signed::Purpose;
+
+/// Clocks of hosts that are kept in step differ by less than this.
+pub(crate) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(300);
+
+/// The points of a vault.
+#[derive(Clone, Debug)]
+pub struct Points {
+    vault: Vault,
+    source: Option<Name>,
+}
+
+/// A point whose manifest was read and whose signature was checked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Point {
+    /// Its name.
+    pub id: PointId,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Digest of the manifest as stored.
+    pub sha256: Sha256,
+    /// Who signed it.
+    pub signer: String,
+    /// When the store took it in, by the store's clock.
+    pub committed: Timestamp,
+}
+
+/// What a listing shows of one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) id: PointId,
+    /// The commit, if it is there.
+    pub(crate) manifest: Option<ObjectMeta>,
+    pub(crate) partial_hint: bool,
+    pub(crate) void_hint: bool,
+    pub(crate) marks: Vec<MarkName>,
+}
+
+impl Listed {
+    /// Whether the two clocks contradict each other: the ID later than the store's time, or earlier by more than the
+    /// longest run.
+    pub(crate) fn clock_doubt(&self, longest_run: std::time::Duration) -> Option<String> {
+        let (said, stored) = (self.id.run.time(), self.manifest.as_ref()?.last_modified);
+        let longest = SignedDuration::try_from(longest_run).unwrap_or(SignedDuration::MAX);
+        let apart = said.duration_since(stored);
+        if apart > CLOCK_TOLERANCE {
+            return Some(format!("its ID says {said}, the store had it earlier, at {stored}"));
+        }
+        (apart < SignedDuration::ZERO && -apart > longest.saturating_add(CLOCK_TOLERANCE))
+            .then(|| format!("its ID says {said}, the store got it at {stored}: longer than any run takes"))
+    }
+}
+
+impl Points {
+    pub(crate) fn new(vault: Vault) -> Self {
+        Self { vault, source: None }
+    }
+
+    /// Only those of one source.
+    #[must_use]
+    pub fn source(mut self, source: Name) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// The sources that have points here.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn sources(&self) -> Result<Vec<Name>> {
+        match &self.source {
+            Some(source) => Ok(vec![source.clone()]),
+            None => folders(&self.vault, &layout::sources()?).await,
+        }
+    }
+
+    /// The tiers in which a source has points.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn tiers(&self, source: &Name) -> Result<Vec<Name>> {
+        folders(&self.vault, &layout::tiers(source)?).await
+    }
+
+    /// The IDs of all points of a tier, oldest first. Points that are being deleted are left out. Only points that bear a
+    /// hint or a mark are read: the others are told by the listing alone, and may still turn out unsigned when read.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn list(&self, source: &Name, tier: &Name) -> Result<Vec<PointId>> {
+        let mut ids = Vec::new();
+        for listed in list_tier(&self.vault, source, tier, None).await? {
+            let stands = match listed {
+                Listed { manifest: None, .. } => false,
+                Listed { void_hint: true, .. } => self.read_or_pass_over(&listed.id).await?.is_some(),
+                _ => true,
+            };
+            if stands && mark_that_counts(&self.vault, &listed, &MarkName::Deleted).await?.is_none() {
+                ids.push(listed.id);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Reads a point; one that is void, unsigned or damaged is passed over with a warning, because anybody who may add
+    /// objects can plant such a one to get in the way.
+    pub(crate) async fn read_or_pass_over(&self, id: &PointId) -> Result<Option<Point>> {
+        match self.get(id).await {
+            Ok(point) => Ok(Some(point)),
+            Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
+                tracing::warn!(point = %id, %error, "passed over a point that cannot be trusted");
+                Ok(None)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a point's manifest and proves its signature.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound), [`Untrusted`](ErrorKind::Untrusted), [`Corrupt`](ErrorKind::Corrupt), each with
+    /// the key.
+    pub async fn get(&self, id: &PointId) -> Result<Point> {
+        let key = layout::manifest(id)?;
+        let signatures = |digest: &Sha256| layout::signatures(id, layout::SIGNED_POINT, digest);
+        let verified = self.vault.get_signed(&key, MAX_MANIFEST_BYTES, Purpose::Point, signatures).await?;
+        let manifest = Manifest::parse(&verified.bytes, self.vault.id(), &key, id)?;
+        if manifest.status == Status::Void {
+            return Err(Error::new(ErrorKind::NotFound, "the run was given up and its key taken: there is no point")
+                .with("key", key));
+        }
+        Ok(Point {
+            id: id.clone(),
+            manifest,
+            sha256: verified.sha256,
+            signer: verified.signer.principal,
+            committed: verified.meta.last_modified,
+        })
+    }
+
+    /// Finds a point by its run's ID alone, or by `SOURCE/TIER/ID`.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound); [`Invalid`](ErrorKind::Invalid) for what is no ID.
+    pub async fn find(&self, id: &str) -> Result<Point> {
+        if let Ok(id) = id.parse::<PointId>() {
+            return self.get(&id).await;
+        }
+        let run: RunId = id.parse()?;
+        let mut planted = None;
+        for source in self.sources().await? {
+            for tier in self.tiers(&source).await? {
+                let id = PointId { source: source.clone(), tier, run: run.clone() };
+                match self.get(&id).await {
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    // Anybody may plant one of this name in another tier.
+                    Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
+                        planted = Some(error);
+                    }
+                    other => return other,
+                }
+            }
+        }
+        Err(planted.unwrap_or_else(|| Error::new(ErrorKind::NotFound, "no tier has this point").with("point", run)))
+    }
+
+    /// The newest point in which `component` is good, over all tiers. Doubtful points are passed over, and with a warning in
+    /// the log such as cannot be trusted.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if no point has it, [`Invalid`](ErrorKind::Invalid) if several sources have points
+    /// and none was named.
+    pub async fn latest(&self, component: &str) -> Result<Point> {
+        let component: Name = component.parse()?;
+        let source = self.only_source().await?;
+        let (mut newest, mut doubtful) = (None::<Point>, 0_u64);
+        for tier in self.tiers(&source).await? {
+            let found = newest_good(&self.vault, &source, &tier, &component, &mut doubtful).await?;
+            newest = newest.into_iter().chain(found).max_by_key(|point| point.id.run.clone());
+        }
+        newest.ok_or_else(|| {
+            let error = Error::new(ErrorKind::NotFound, "no point has this component whole")
+                .with("source", &source)
+                .with("component", &component);
+            match doubtful {
+                0 => error.advise("`status` shows what there is"),
+                _ => error
+                    .with("doubtful", doubtful)
+                    .advise("look at the doubtful points, and `accept` one that is good"),
+            }
+        })
+    }
+
+    async fn only_source(&self) -> Result<Name> {
+        let mut sources = self.sources().await?;
+        match (sources.pop(), sources.is_empty()) {
+            (Some(source), true) => Ok(source),
+            (None, _) => {
+                Err(Error::new(ErrorKind::NotFound, "the vault has no points yet").with("vault", self.vault.id()))
+            }
+            (Some(_), false) => Err(Error::new(ErrorKind::Invalid, "the vault has points of several sources")
+                .advise("name one by `source`")),
+        }
+    }
+}
+
+async fn folders(vault: &Vault, prefix: &Prefix) -> Result<Vec<Name>> {
+    let mut names = Vec::new();
+    let mut listing = vault.store().list(prefix, &ListOptions::folders());
+    while let Some(entry) = listing.next().await {
+        if let ListEntry::Folder(folder) = entry? {
+            names.extend(layout::folder_name(&folder));
+        }
+    }
+    Ok(names)
+}
+
+/// Lists what a tier holds, oldest run first; only runs from `from` on if given.
+pub(crate) async fn list_tier(
+    vault: &Vault,
+    source: &Name,
+    tier: &Name,
+    from: Option<Timestamp>,
+) -> Result<Vec<Listed>> {
+    let prefix = layout::tier(source, tier)?;
+    let options =
+        from.map_or_else(ListOptions::default, |from| ListOptions::after(layout::from_time(source, tier, from)));
+    list_runs(vault, &prefix, &prefix, &options, source, tier).await.map(|(listed, _)| listed)
+}
+
+/// As [`list_tier`], and the keys that are nobody's.
+pub(crate) async fn list_tier_and_strangers(
+    vault: &Vault,
+    source: &Name,
+    tier: &Name,
+) -> Result<(Vec<Listed>, Vec<String>)> {
+    let prefix = layout::tier(source, tier)?;
+    list_runs(vault, &prefix, &prefix, &ListOptions::default(), source, tier).await
+}
+
+/// Lists what stands for one run.
+pub(crate) async fn list_run(vault: &Vault, id: &PointId) -> Result<Option<Listed>> {
+    let (under, tier) = (layout::point_files(id)?, layout::tier(&id.source, &id.tier)?);
+    let (mut listed, _) = list_runs(vault, &under, &tier, &ListOptions::default(), &id.source, &id.tier).await?;
+    Ok(listed.pop())
+}
+
+async fn list_runs(
+    vault: &Vault,
+    under: &Prefix,
+    folder: &Prefix,
+    options: &ListOptions,
+    source: &Name,
+    tier: &Name,
+) -> Result<(Vec<Listed>, Vec<String>)> {
+    // Marks of one run need not stand side by side with its manifest's key, but in byte order they do: `ID.` is a prefix.
+    let mut runs: BTreeMap<RunId, Listed> = BTreeMap::new();
+    let mut strangers = Vec::new();
+    let mut listing = vault.store().list(under, options);
+    while let Some(entry) = listing.next().await {
+        let ListEntry::Object(meta) = entry? else { continue };
+        let Some((run, file)) = layout::parse_point_file(folder, &meta.key) else {
+            strangers.push(meta.key.to_string());
+            continue;
+        };
+        let listed = runs.entry(run.clone()).or_insert_with(|| Listed {
+            id: PointId { source: source.clone(), tier: tier.clone(), run },
+            manifest: None,
+            partial_hint: false,
+            void_hint: false,
+            marks: Vec::new(),
+        });
+        match file {
+            PointFile::Manifest => listed.manifest = Some(meta),
+            PointFile::PartialHint => listed.partial_hint = true,
+            PointFile::VoidHint => listed.void_hint = true,
+            PointFile::Mark(name) => listed.marks.push(name),
+        }
+    }
+    Ok((runs.into_values().collect(), strangers))
+}
+
+/// Runs of a tier from the newest back, in windows that grow, so that the newest is found without listing the oldest.
+pub(crate) struct NewestFirst<'a> {
+    vault: &'a Vault,
+    source: &'a Name,
+    tier: &'a Name,
+    /// Runs from here on were seen.
+    seen_from: Option<RunId>,
+    steps: std::slice::Iter<'static, Option<SignedDuration>>,
+}
+
+const SHORT_STEP: SignedDuration = SignedDuration::from_hours(48);
+const LONG_STEP: SignedDuration = SignedDuration::from_hours(400 * 24);
+/// How far back each window reaches; the last one to the beginning.
+const STEPS: [Option<SignedDuration>; 3] = [Some(SHORT_STEP), Some(LONG_STEP), None];
+
+impl<'a> NewestFirst<'a> {
+    pub(crate) fn new(vault: &'a Vault, source: &'a Name, tier: &'a Name) -> Self {
+        Self { vault, source, tier, seen_from: None, steps: STEPS.iter() }
+    }
+
+    /// The newest committed run of about the last year, for at most two listings.
+    pub(crate) async fn recent(&mut self) -> Result<Option<Listed>> {
+        for step in [SHORT_STEP, LONG_STEP] {
+            let from = self.vault.store_time().checked_sub(step).ok();
+            let listed = list_tier(self.vault, self.source, self.tier, from).await?;
+            if let Some(newest) = listed.into_iter().rev().find(|l| l.manifest.is_some()) {
+                return Ok(Some(newest));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next window of committed runs, newest first; none when there are no more.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Listed>>> {
+        for step in self.steps.by_ref() {
+            let from = step.and_then(|step| self.vault.store_time().checked_sub(step).ok());
+            let mut listed = list_tier(self.vault, self.source, self.tier, from).await?;
+            listed.retain(|l| l.manifest.is_some() && self.seen_from.as_ref().is_none_or(|seen| l.id.run < *seen));
+            if let Some(oldest) = listed.first() {
+                self.seen_from = Some(oldest.id.run.clone());
+                listed.reverse();
+                return Ok(Some(listed));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The newest point of a tier whose `component` is good.
+async fn newest_good(
+    vault: &Vault,
+    source: &Name,
+    tier: &Name,
+    component: &Name,
+    doubtful: &mut u64,
+) -> Result<Option<Point>> {
+    let mut windows = NewestFirst::new(vault, source, tier);
+    let longest_run = vault.budget().limits().longest_run;
+    while let Some(window) = windows.next().await? {
+        for listed in window {
+            if mark_that_counts(vault, &listed, &MarkName::Deleted).await?.is_some() {
+                continue;
+            }
+            let Some(point) = vault.points().read_or_pass_over(&listed.id).await? else { continue };
+            if listed.clock_doubt(longest_run).is_some() {
+                let accepted = mark_that_counts(vault, &listed, &MarkName::Accepted).await?;
+                if accepted.is_none_or(|accepted| accepted.mark.manifest != point.sha256) {
+                    *doubtful += 1;
+                    continue;
+                }
+            }
+            if point.manifest.component(component).is_some_and(|found| found.outcome == Outcome::Good) {
+                return Ok(Some(point));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The mark beside the point, if it is signed for it. A forged one changes nothing.
+pub(crate) async fn mark_that_counts(vault: &Vault, listed: &Listed, name: &MarkName) -> Result<Option<VerifiedMark>> {
+    if !listed.marks.contains(name) {
+        return Ok(None);
+    }
+    match vault.get_mark(&listed.id, name).await {
+        Ok(mark) => Ok(Some(mark)),
+        Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
+            tracing::warn!(point = %listed.id, mark = %name, %error, "a mark that does not count");
+            Ok(None)
+        }
+        // It was taken back between the listing and now.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

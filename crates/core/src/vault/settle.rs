@@ -1,0 +1,63 @@
+//! Create-only puts whose answer may get lost: settled by a listing, because a writer may not read.
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{Key, ListEntry, ListOptions, ObjectMeta, ObjectStore, Prefix, PutOptions};
+
+/// Creates an object whose key no other attempt uses, or whose key is derived from its content. A key that is taken by as
+/// many bytes was taken by this call or by its twin.
+///
+/// # Errors
+/// [`AlreadyExists`](ErrorKind::AlreadyExists) if something of another length is there.
+pub(crate) async fn put_new(
+    store: &dyn ObjectStore,
+    key: &Key,
+    data: Bytes,
+    options: &PutOptions,
+) -> Result<ObjectMeta> {
+    let size = data.len() as u64;
+    settle(store, key, size, store.put(key, data, options).await).await
+}
+
+/// Settles a create whose result is unsure or says that the key is taken.
+pub(crate) async fn settle(
+    store: &dyn ObjectStore,
+    key: &Key,
+    size: u64,
+    result: Result<ObjectMeta>,
+) -> Result<ObjectMeta> {
+    let error = match result {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists || is_unsure(&error) => error,
+        settled => return settled,
+    };
+    match find(store, key).await {
+        Ok(Some(found)) if found.size == size => Ok(found),
+        Ok(Some(found)) => Err(Error::new(
+            ErrorKind::AlreadyExists,
+            format!("the key is taken by {} bytes that are not ours", found.size),
+        )
+        .with("key", key)
+        .because(error)),
+        // What cannot be settled stays as unsure as it was.
+        Ok(None) | Err(_) => Err(error),
+    }
+}
+
+/// Whether a call that failed so may have been carried out.
+pub(crate) fn is_unsure(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Throttled | ErrorKind::Other)
+}
+
+/// What a listing says of one key.
+pub(crate) async fn find(store: &dyn ObjectStore, key: &Key) -> Result<Option<ObjectMeta>> {
+    let mut listing = store.list(&Prefix::new(key.as_str())?, &ListOptions::default());
+    while let Some(entry) = listing.next().await {
+        match entry? {
+            ListEntry::Object(found) if found.key == *key => return Ok(Some(found)),
+            _ => {}
+        }
+    }
+    Ok(None)
+}

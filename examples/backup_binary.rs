@@ -1,0 +1,41 @@
+//! A backup binary: `backup_binary init|backup|status|prune|verify|restore`, configured by three environment variables.
+//!
+//! ```text
+//! PROTECT=/srv/data VAULT=/mnt/backup KEYS=/etc/backstay cargo run --example backup_binary init
+//! ```
+
+use std::env::{args, var};
+
+use backstay::{Backstay, Directory, Keep, Keyring, LocalStore, Tier, Vault};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (protect, place, keys) = (var("PROTECT")?, var("VAULT")?, var("KEYS")?);
+    let command = args().nth(1).unwrap_or_default();
+    if command == "init" {
+        let vault = Vault::create(LocalStore::create(&place)?).keyring(&Keyring::create(&keys)?).build().await?;
+        println!("made {vault}\nkeep a copy of {keys} in a safe place: without it nothing can be restored");
+        return Ok(());
+    }
+    let vault = Vault::open(LocalStore::open(&place)?).keyring(&Keyring::open(&keys)?).build().await?;
+    let backstay = Backstay::builder("my-host", vault)
+        .export("files", Directory::new(&protect))
+        .tier(Tier::new("daily").keep(Keep::daily(30).weekly(8)))
+        .stop_on_signals()
+        .build()?;
+    let newest = backstay.vault().points();
+    match command.as_str() {
+        "backup" => println!("{}", backstay.backup("daily").await?.id),
+        "status" => println!("{}", backstay.status().await?),
+        "verify" => println!("{:?}", backstay.verify(&newest.latest("files").await?.id).await?.reached),
+        "prune" => println!("{:?}", backstay.prune("daily").plan().await?.apply().await?),
+        "restore" => {
+            let target = args().nth(2).ok_or("restore into which folder?")?;
+            let plan = backstay.restore(&newest.latest("files").await?.id).into(Directory::new(target)).plan().await?;
+            println!("{plan}");
+            println!("{:?}", plan.apply().await?);
+        }
+        other => return Err(format!("{other:?} is none of init, backup, status, verify, prune, restore").into()),
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! The directory source against the contracts, and on the most awkward trees there are.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use backstay_core::directory::Directory;
+use backstay_core::source::{
+    ExportReport, ExportRequest, ImportOptions, ImportReport, ResourceExporter, ResourceImporter,
+};
+use backstay_testkit::conformance::source::{self, ImporterSetup};
+use backstay_testkit::items::Items;
+use backstay_testkit::tree;
+
+async fn export(root: &Path) -> (Items, ExportReport) {
+    let items = Items::new("files", "directory");
+    let request = ExportRequest::new(
+        "files".parse().unwrap(),
+        "test/manual/20261120t064200z-abcdefgh".parse().unwrap(),
+        jiff::Timestamp::UNIX_EPOCH,
+    );
+    let report = Directory::new(root).export(&request, &items).await.unwrap();
+    (items, report)
+}
+
+async fn restore(items: &Items, target: &Path) -> ImportReport {
+    let directory = Directory::new(target);
+    let plan = directory.plan(items, &ImportOptions::default()).await.unwrap();
+    directory.apply(items, plan).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_awkward_tree_comes_back_equal() {
+    let place = tempfile::tempdir().unwrap();
+    let (source, target) = (place.path().join("source"), place.path().join("target"));
+    tree::awkward(&source).unwrap();
+    let (items, report) = export(&source).await;
+    assert_eq!((report.problems, report.notes), (vec![], vec![]));
+    let report = restore(&items, &target).await;
+    assert_eq!((report.problems, report.notes), (vec![], vec![]));
+    assert_eq!(tree::diff(&source, &target).unwrap(), [""; 0]);
+
+    // Holes stay holes, in the archive and in the target.
+    assert!(items.content("tree").unwrap().len() < 2 << 20);
+    let on_disk = |root: &Path| fs::metadata(root.join("sparse/far")).unwrap().blocks();
+    assert!(on_disk(&target) <= on_disk(&source) + 64);
+
+    // The copy exports the same bytes: nothing was lost on the way that the comparison does not see.
+    let (again, _) = export(&target).await;
+    assert!(items.content("tree") == again.content("tree"));
+}
+
+#[tokio::test]
+async fn the_comparison_sees_every_change() {
+    let place = tempfile::tempdir().unwrap();
+    let (source, target) = (place.path().join("source"), place.path().join("target"));
+    tree::awkward(&source).unwrap();
+    let (items, _) = export(&source).await;
+    restore(&items, &target).await;
+    let set_time = |path: &str| {
+        fs::File::open(target.join(path)).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    };
+    set_time("names/plain");
+    fs::write(target.join("names/.hidden"), "another").unwrap();
+    fs::remove_file(target.join("links/b")).unwrap();
+    fs::remove_file(target.join("links/to a")).unwrap();
+    std::os::unix::fs::symlink("b", target.join("links/to a")).unwrap();
+    rustix::fs::lremovexattr(target.join("attributes/attributes"), "user.empty").unwrap();
+    let differences = tree::diff(&source, &target).unwrap().join("\n");
+    for expected in [
+        "\"names/plain\": time",
+        "\"names/.hidden\": content",
+        "\"links/b\": only in the first",
+        "\"links/a\": number of links",
+        "\"links/to a\": target",
+        "\"attributes/attributes\": attributes",
+    ] {
+        assert!(differences.contains(expected), "{expected} in\n{differences}");
+    }
+}
+
+#[tokio::test]
+async fn a_tree_deeper_than_descriptors_and_paths_comes_back() {
+    const DEPTH: usize = 3_000;
+    let place = tempfile::tempdir().unwrap();
+    let (source, target) = (place.path().join("source"), place.path().join("target"));
+    fs::create_dir(&source).unwrap();
+    let mut dir = open(&source);
+    for _ in 0..DEPTH {
+        rustix::fs::mkdirat(&dir, "d", 0o700.into()).unwrap();
+        dir = below(&dir, "d");
+    }
+    rustix::fs::symlinkat("found", &dir, "bottom").unwrap();
+    let (items, report) = export(&source).await;
+    assert_eq!(report.problems, []);
+    assert_eq!(restore(&items, &target).await.problems, []);
+    let mut dir = open(&target);
+    for _ in 0..DEPTH {
+        dir = below(&dir, "d");
+    }
+    assert_eq!(rustix::fs::readlinkat(&dir, "bottom", Vec::new()).unwrap().to_bytes(), b"found");
+}
+
+fn open(path: &Path) -> std::os::fd::OwnedFd {
+    fs::File::open(path).unwrap().into()
+}
+
+fn below(dir: &std::os::fd::OwnedFd, name: &str) -> std::os::fd::OwnedFd {
+    let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW;
+    rustix::fs::openat(dir, name, flags, rustix::fs::Mode::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn the_exporter_keeps_its_contract() {
+    let place = tempfile::tempdir().unwrap();
+    let source = place.path().join("source");
+    tree::awkward(&source).unwrap();
+    source::exporter(|_| Ok(Arc::new(Directory::new(&source)))).await.assert();
+}
+
+#[tokio::test]
+async fn the_importer_keeps_its_contract() {
+    let place = tempfile::tempdir().unwrap();
+    for name in ["first", "other"] {
+        let root = place.path().join(name);
+        fs::create_dir_all(root.join("d/e")).unwrap();
+        for path in ["a", "d/b", "d/e/c"] {
+            fs::write(root.join(path), name.repeat(400)).unwrap();
+        }
+        std::os::unix::fs::symlink(name, root.join("link")).unwrap();
+    }
+    let (items, _) = export(&place.path().join("first")).await;
+    let (other, _) = export(&place.path().join("other")).await;
+    let fresh = |case: &'static str| {
+        let importer = Arc::new(Directory::new(place.path().join(case)));
+        Ok(ImporterSetup { importer, items: items.clone(), other: other.clone() })
+    };
+    source::importer(fresh).await.assert();
+}

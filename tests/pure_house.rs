@@ -1,0 +1,96 @@
+//! Rules of the house that a machine can check.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const LONGEST_FILE: usize = 500;
+const LONGEST_FACADE: usize = 150;
+const MOST_CRATES: usize = 90;
+
+#[test]
+fn no_file_is_longer_than_one_idea() {
+    let long: Vec<String> = rust_files()
+        .iter()
+        .map(|file| (file, read(file).lines().count()))
+        .filter(|(_, lines)| *lines > LONGEST_FILE)
+        .map(|(file, lines)| format!("{}: {lines} lines", file.display()))
+        .collect();
+    assert!(long.is_empty(), "split these: {long:#?}");
+}
+
+#[test]
+fn the_facade_only_names() {
+    let lines = read(&root().join("src/lib.rs")).lines().count();
+    assert!(
+        lines <= LONGEST_FACADE,
+        "src/lib.rs has {lines} lines: it names what other crates hold, and holds nothing"
+    );
+}
+
+#[test]
+fn no_test_is_ignored() {
+    // Put together here so that this file does not name itself.
+    let attribute = concat!("#[", "ignore");
+    let ignored: Vec<PathBuf> = rust_files().into_iter().filter(|file| read(file).contains(attribute)).collect();
+    assert!(ignored.is_empty(), "a test runs or does not exist: {ignored:#?}");
+}
+
+#[test]
+fn every_example_is_in_the_readme() {
+    let readme = read(&root().join("README.md"));
+    for entry in fs::read_dir(root().join("examples")).unwrap() {
+        let name = entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(readme.contains(&format!("[`{name}`]")), "README.md does not name the example {name}");
+    }
+}
+
+#[test]
+fn the_facade_stays_light() {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(root())
+        .args(["tree", "--locked", "--offline", "--package", "backstay", "--edges", "normal"])
+        .args(["--prefix", "none", "--format", "{p}"])
+        .output()
+        .unwrap();
+    let tree = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let crates: BTreeSet<&str> = tree.lines().map(|line| line.trim_end_matches(" (*)")).collect();
+    assert!(crates.iter().any(|name| name.starts_with("backstay-core ")), "{crates:#?}");
+    assert!(!crates.iter().any(|name| name.starts_with("age ")), "the age crate is for tests: it brings 136 crates");
+    assert!(crates.len() <= MOST_CRATES, "{} crates: {crates:#?}", crates.len());
+}
+
+/// Every Rust file of the project, tests and tools included.
+fn rust_files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for folder in ["src", "crates", "tests", "examples", "benches", "xtask"] {
+        collect(&root().join(folder), &mut files);
+    }
+    assert!(files.iter().any(|file| file.ends_with("tests/pure_house.rs")), "{files:#?}");
+    files
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    if !folder.exists() {
+        return;
+    }
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

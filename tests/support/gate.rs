@@ -1,0 +1,156 @@
+//! A store that waits before every call until it is let go: programs interleaved at every store call.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use backstay::Result;
+use backstay::store::{
+    BoxStream, Capabilities, DeleteOutcome, GetOptions, GetOutcome, HeadOptions, Key, ListEntry, ListOptions, Lock,
+    MemoryStore, ObjectMeta, ObjectRef, ObjectStore, Prefix, PutOptions, Upload, UploadRef,
+};
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
+use tokio::sync::oneshot;
+
+/// Who waits where. Programs are told apart by number.
+#[derive(Clone, Default)]
+pub struct Gates(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<(usize, oneshot::Sender<()>)>,
+    open: bool,
+    answers_wait: bool,
+}
+
+impl Gates {
+    /// The store as a program sees it.
+    pub fn store(&self, store: &MemoryStore, program: usize) -> Gated {
+        Gated { store: store.clone(), gates: self.clone(), program }
+    }
+
+    /// Every call waits a second time when it is done, before its caller hears of it.
+    pub fn hold_answers(&self) {
+        self.0.lock().expect("no panic under the lock").answers_wait = true;
+    }
+
+    /// Lets everything go from now on.
+    pub fn open(&self) {
+        let mut state = self.0.lock().expect("no panic under the lock");
+        state.open = true;
+        state.waiting.drain(..).for_each(|(_, go)| drop(go.send(())));
+    }
+
+    /// Waits until nobody can go on but through a gate. The programs that wait, in order.
+    pub async fn settled(&self) -> Vec<usize> {
+        // Under a paused clock the sleep ends when every task waits for something else.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let mut programs: Vec<usize> = self.0.lock().expect("no panic").waiting.iter().map(|(who, _)| *who).collect();
+        programs.sort_unstable();
+        programs.dedup();
+        programs
+    }
+
+    /// Lets the oldest call of this program take its next step.
+    pub fn step(&self, program: usize) {
+        let mut state = self.0.lock().expect("no panic under the lock");
+        if let Some(at) = state.waiting.iter().position(|(who, _)| *who == program) {
+            drop(state.waiting.remove(at).1.send(()));
+        }
+    }
+
+    async fn wait(&self, program: usize) {
+        let (go, gone) = oneshot::channel();
+        {
+            let mut state = self.0.lock().expect("no panic under the lock");
+            if state.open {
+                return;
+            }
+            state.waiting.push((program, go));
+        }
+        drop(gone.await);
+    }
+}
+
+/// A program's side of the store.
+#[derive(Clone)]
+pub struct Gated {
+    store: MemoryStore,
+    gates: Gates,
+    program: usize,
+}
+
+impl Gated {
+    async fn through<T>(&self, call: impl Future<Output = T>) -> T {
+        self.gates.wait(self.program).await;
+        let done = call.await;
+        if self.gates.0.lock().expect("no panic under the lock").answers_wait {
+            self.gates.wait(self.program).await;
+        }
+        done
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Gated {
+    fn capabilities(&self) -> Capabilities {
+        self.store.capabilities()
+    }
+
+    async fn put(&self, key: &Key, data: Bytes, options: &PutOptions) -> Result<ObjectMeta> {
+        self.through(self.store.put(key, data, options)).await
+    }
+
+    async fn upload(&self, key: &Key, options: &PutOptions) -> Result<Box<dyn Upload>> {
+        self.through(self.store.upload(key, options)).await
+    }
+
+    fn uploads(&self, prefix: &Prefix) -> BoxStream<'static, Result<UploadRef>> {
+        self.store.uploads(prefix)
+    }
+
+    async fn abort_upload(&self, upload: &UploadRef) -> Result<()> {
+        self.through(self.store.abort_upload(upload)).await
+    }
+
+    async fn now(&self) -> Result<jiff::Timestamp> {
+        self.store.now().await
+    }
+
+    async fn get(&self, key: &Key, options: &GetOptions) -> Result<GetOutcome> {
+        self.through(self.store.get(key, options)).await
+    }
+
+    async fn head(&self, key: &Key, options: &HeadOptions) -> Result<ObjectMeta> {
+        self.through(self.store.head(key, options)).await
+    }
+
+    fn list(&self, prefix: &Prefix, options: &ListOptions) -> BoxStream<'static, Result<ListEntry>> {
+        let (this, prefix, options) = (self.clone(), prefix.clone(), options.clone());
+        // What a listing shows is what there is when it is answered.
+        let listed = async move { this.through(this.store.list(&prefix, &options).collect::<Vec<_>>()).await };
+        listed.into_stream().flat_map(stream::iter).boxed()
+    }
+
+    async fn delete(&self, what: &[ObjectRef]) -> Result<Vec<DeleteOutcome>> {
+        self.through(self.store.delete(what)).await
+    }
+
+    async fn protect(&self, what: &ObjectRef, lock: &Lock) -> Result<()> {
+        self.through(self.store.protect(what, lock)).await
+    }
+}
+
+impl fmt::Debug for Gated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Gated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gated({}, {})", self.program, self.store)
+    }
+}

@@ -1,0 +1,143 @@
+//! A world for tests: a store in memory, a keyring, a clock that tests move, randomness from a seed.
+
+#![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of it")]
+
+pub mod gate;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use backstay::store::{GetOptions, Key, ListEntry, ListOptions, ObjectStore, Prefix, PutOptions};
+use backstay::{Backstay, Budget, Keep, Keyring, Limits, MemoryStore, Result, Tier, Vault};
+use backstay_testkit::mock::{MockExporter, MockImporter};
+use backstay_testkit::{ManualClock, SeededRandom};
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+
+pub const START: &str = "2026-11-20T06:42:00Z";
+
+/// Everything that a simulated program is made of. The same seed makes the same bytes.
+#[derive(Clone)]
+pub struct World {
+    pub store: MemoryStore,
+    pub keyring: Arc<Keyring>,
+    pub clock: ManualClock,
+    pub seed: u64,
+}
+
+impl World {
+    /// A world with a new vault.
+    pub async fn new(seed: u64) -> Self {
+        let world = Self::without_vault(seed);
+        Vault::create(world.store.clone())
+            .keyring(&world.keyring)
+            .clock(world.clock.clone())
+            .random(SeededRandom::new(seed + 1))
+            .budget(inline_budget())
+            .build()
+            .await
+            .expect("a vault is made in memory");
+        world
+    }
+
+    pub fn without_vault(seed: u64) -> Self {
+        let clock = ManualClock::at(START);
+        let store = MemoryStore::new().with_clock(Arc::new(clock.clone()));
+        let keyring = Arc::new(Keyring::generate_from(&SeededRandom::new(seed)).expect("fresh keys fit"));
+        Self { store, keyring, clock, seed }
+    }
+
+    /// Opens the vault through this store, which may be a layer over the world's own.
+    pub async fn open(&self, store: impl ObjectStore, seed: u64) -> Result<Vault> {
+        Vault::open(store)
+            .keyring(&self.keyring)
+            .clock(self.clock.clone())
+            .random(SeededRandom::new(seed))
+            .budget(inline_budget())
+            .build()
+            .await
+    }
+
+    pub async fn vault(&self) -> Vault {
+        self.open(self.store.clone(), self.seed + 2).await.expect("the vault opens")
+    }
+
+    /// A program with one component, `db`, of these items.
+    pub async fn backstay(&self, items: &[(&str, &[u8])]) -> Backstay {
+        program(self.vault().await, exporter(items))
+    }
+
+    pub async fn keys(&self, prefix: &str) -> Vec<String> {
+        let listing = self.store.list(&Prefix::new(prefix).expect("a prefix"), &ListOptions::default());
+        let found = listing.try_collect::<Vec<_>>().await.expect("memory lists");
+        found
+            .into_iter()
+            .filter_map(|entry| if let ListEntry::Object(meta) = entry { Some(meta.key.to_string()) } else { None })
+            .collect()
+    }
+
+    pub async fn read(&self, key: &str) -> Vec<u8> {
+        let got =
+            self.store.get(&key.parse().expect("a key"), &GetOptions::default()).await.expect("the object is there");
+        got.body.try_concat_bytes().await
+    }
+
+    /// Puts whatever a thief or a failing disk may put.
+    pub async fn overwrite(&self, key: &str, data: impl Into<Bytes>) {
+        let key: Key = key.parse().expect("a key");
+        self.store.put(&key, data.into(), &PutOptions::overwrite()).await.expect("memory takes it");
+    }
+
+    pub async fn remove(&self, key: &str) {
+        let key: Key = key.parse().expect("a key");
+        self.store.delete(&[key.into()]).await.expect("memory deletes");
+    }
+}
+
+/// No threads: a simulation on a current-thread runtime replays bit for bit.
+pub fn inline_budget() -> Budget {
+    let mut limits = Limits::default();
+    limits.workers = NonZeroUsize::MIN;
+    Budget::inline(limits)
+}
+
+pub fn exporter(items: &[(&str, &[u8])]) -> MockExporter {
+    MockExporter::new(items.iter().map(|(name, content)| (*name, content.to_vec())))
+}
+
+/// A program with one component and one tier that keeps the last two points.
+pub fn program(vault: Vault, exporter: MockExporter) -> Backstay {
+    Backstay::builder("prod-eu", vault)
+        .export("db", exporter)
+        .tier(Tier::new("daily").keep(Keep::last(2)))
+        .build()
+        .expect("the program is well formed")
+}
+
+/// Restores `db` of a point into memory.
+pub async fn restored(vault: &Vault, id: &backstay::PointId) -> Result<Vec<(String, Vec<u8>)>> {
+    let target = MockImporter::default();
+    vault.restore(id).component("db").into(target.clone()).plan().await?.apply().await?;
+    let content = |name: &String| target.content(name).map(|content| (name.clone(), content.to_vec()));
+    Ok(target.names().iter().filter_map(content).collect())
+}
+
+/// The stream of an object as one piece.
+trait Concat {
+    async fn try_concat_bytes(self) -> Vec<u8>;
+}
+
+impl Concat for backstay::store::ByteStream {
+    async fn try_concat_bytes(self) -> Vec<u8> {
+        self.try_collect::<Vec<_>>().await.expect("memory reads").concat()
+    }
+}
+
+/// Where a signature of these bytes lies, as FORMAT.md says: DIGEST is 26 characters of the base32 of their SHA-256.
+pub fn signature_key(place: &str, bytes: &[u8], key_id: &str) -> String {
+    let digest = backstay::Sha256::of(bytes).0;
+    let bit = |index: usize| usize::from(digest[index / 8] >> (7 - index % 8) & 1);
+    let digit = |start: usize| (start..start + 5).fold(0, |digit, index| digit << 1 | bit(index));
+    let short: String = (0..26).map(|i| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[digit(i * 5)])).collect();
+    format!("{place}.{short}.{key_id}.sig")
+}

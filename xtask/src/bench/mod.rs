@@ -1,0 +1,59 @@
+//! `cargo xtask bench`: Backstay beside the programs that it replaces, in one run on one machine.
+//!
+//! Standard output has one line per result and nothing else; what goes on meanwhile is told on standard error.
+
+mod compare;
+mod content;
+mod data;
+mod embed;
+mod pipeline;
+mod place;
+mod retention;
+mod side;
+
+use crate::result::Result;
+
+/// What a benchmark is called and what makes its line.
+const BENCHES: [(&str, Measure); 10] = [
+    ("pipeline.backup", Measure::Ratio(pipeline::backup)),
+    ("pipeline.restore", Measure::Ratio(pipeline::restore)),
+    ("pipeline.incompressible", Measure::Ratio(pipeline::incompressible)),
+    ("pipeline.size", Measure::Figure(pipeline::size, "of-theirs")),
+    ("pipeline.peak_64_workers", Measure::Figure(pipeline::peak_64_workers, "MiB")),
+    ("directory.small", Measure::Ratio(pipeline::small_files)),
+    ("directory.large", Measure::Ratio(pipeline::large_files)),
+    ("embed.crates", Measure::Figure(embed::crates, "crates")),
+    ("embed.build_s", Measure::Figure(embed::build_seconds, "s")),
+    ("retention.million", Measure::Figure(retention::million, "s")),
+];
+
+enum Measure {
+    Ratio(fn() -> Result<compare::Ratio>),
+    Figure(fn() -> Result<f64>, &'static str),
+}
+
+/// Runs the benchmarks that `names` lists, or all. True if each gave its line.
+pub(crate) fn run(names: &[String]) -> Result<bool> {
+    if let Some(name) = names.iter().find(|name| BENCHES.iter().all(|(known, _)| known != name)) {
+        let known: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
+        return Err(format!("there is no benchmark {name:?}; there are {}", known.join(", ")).into());
+    }
+    let mut complete = true;
+    for (name, measure) in BENCHES.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name)) {
+        eprintln!("{name} ...");
+        let line = match measure {
+            Measure::Ratio(ratio) => ratio().map(|ratio| format!("ratio {name} {ratio}")),
+            Measure::Figure(figure, unit) => {
+                figure().map(|value| format!("figure {name} {} {unit}", (value * 1e3).round() / 1e3))
+            }
+        };
+        match line {
+            Ok(line) => println!("{line}"),
+            Err(error) => {
+                eprintln!("{name}: {error}");
+                complete = false;
+            }
+        }
+    }
+    Ok(complete)
+}

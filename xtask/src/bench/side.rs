@@ -1,0 +1,89 @@
+//! The processes that run: ours from `benches/sides/`, theirs as a shell pipe.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use super::compare::Run;
+use crate::result::{Doing, Result};
+use crate::workspace::{cargo, timed};
+
+/// One function of `benches/sides/`, built for speed.
+pub(super) struct OurSide {
+    name: &'static str,
+    program: PathBuf,
+}
+
+/// What a run of ours tells of itself, as `key=value` lines.
+pub(super) struct Told {
+    pub(super) run: Run,
+    lines: String,
+}
+
+impl OurSide {
+    /// Builds it. An error if there is no such side.
+    pub(super) fn build(name: &'static str) -> Result<Self> {
+        let mut command = cargo("bench");
+        command.args(["--quiet", "--bench", "sides", "--", "where", name]).stderr(Stdio::inherit());
+        let output = command.output().doing("run cargo")?;
+        let path = String::from_utf8(output.stdout).doing("read where the sides are")?;
+        if !output.status.success() {
+            return Err(format!("our side {name:?} is not there or does not build").into());
+        }
+        Ok(Self { name, program: path.trim_end().into() })
+    }
+
+    /// Runs it in a process of its own.
+    pub(super) fn run<A: AsRef<OsStr>>(&self, args: &[A]) -> Result<Told> {
+        let mut command = Command::new(&self.program);
+        command.arg(self.name).args(args).stderr(Stdio::inherit());
+        let (output, took) = timed(|| command.output());
+        let output = output.doing(self.name)?;
+        if !output.status.success() {
+            return Err(format!("{} ended with {}", self.name, output.status).into());
+        }
+        let lines = String::from_utf8(output.stdout).doing(self.name)?;
+        let peak_kib = value_of(&lines, "peak_kib").map(|kib| kib.parse().doing("read peak_kib")).transpose()?;
+        Ok(Told { run: Run { took, peak_kib }, lines })
+    }
+}
+
+impl Told {
+    /// The value told as `key=value`.
+    pub(super) fn value(&self, key: &str) -> Result<f64> {
+        let value = value_of(&self.lines, key).ok_or_else(|| format!("our side did not tell {key:?}"))?;
+        value.parse().doing(format_args!("read {key}={value}"))
+    }
+}
+
+/// Runs a pipe of theirs in bash, with `args` as `$1`, `$2`, and so on. It fails if any part of it does.
+pub(super) fn pipe<A: AsRef<OsStr>>(script: &str, args: &[A]) -> Result<Run> {
+    let mut command = Command::new("bash");
+    command.args(["-euo", "pipefail", "-c", script, "pipe"]).args(args).stdin(Stdio::null()).stdout(Stdio::null());
+    let (status, took) = timed(|| command.status());
+    let status = status.doing("run bash")?;
+    if status.success() { Ok(Run { took, peak_kib: None }) } else { Err(format!("{script}: {status}").into()) }
+}
+
+fn value_of<'a>(lines: &'a str, key: &str) -> Option<&'a str> {
+    lines.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_fails_with_any_of_its_parts() {
+        assert!(pipe("true | true", &[] as &[&str]).is_ok());
+        assert!(pipe("false | true", &[] as &[&str]).is_err());
+        assert!(pipe("test \"$1\" = 'a b'", &["a b"]).is_ok());
+    }
+
+    #[test]
+    fn values_are_found_by_their_whole_key() {
+        let lines = "peak_kib_of_others=1\npeak_kib=42\nseconds=0.5\n";
+        assert_eq!(value_of(lines, "peak_kib"), Some("42"));
+        assert_eq!(value_of(lines, "second"), None);
+    }
+}
