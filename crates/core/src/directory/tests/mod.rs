@@ -23,9 +23,11 @@ use crate::source::{
 };
 use crate::store::{BoxStream, ByteStream};
 
-/// What an export left: content and facts, once the item is finished.
+/// Takes an export; it holds content and facts once the item is finished.
 #[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Option<(Vec<u8>, Facts)>>>);
+struct Sink(Arc<Mutex<Finished>>);
+
+type Finished = Option<(Vec<u8>, Facts)>;
 
 struct Writer(Vec<u8>, Sink);
 
