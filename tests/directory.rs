@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backstay_core::directory::Directory;
@@ -31,10 +31,30 @@ async fn restore(items: &Items, target: &Path) -> ImportReport {
     directory.apply(items, plan).await.unwrap()
 }
 
+/// A temporary folder that can be removed whatever modes are in it.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Paths that are too long for this hold nothing read-only.
+        let _ = tree::make_removable(self.0.path());
+    }
+}
+
 #[tokio::test]
 async fn an_awkward_tree_comes_back_equal() {
-    let place = tempfile::tempdir().unwrap();
-    let (source, target) = (place.path().join("source"), place.path().join("target"));
+    let place = Place::new();
+    let (source, target) = (place.join("source"), place.join("target"));
     tree::awkward(&source).unwrap();
     let (items, report) = export(&source).await;
     assert_eq!((report.problems, report.notes), (vec![], vec![]));
@@ -54,8 +74,8 @@ async fn an_awkward_tree_comes_back_equal() {
 
 #[tokio::test]
 async fn the_comparison_sees_every_change() {
-    let place = tempfile::tempdir().unwrap();
-    let (source, target) = (place.path().join("source"), place.path().join("target"));
+    let place = Place::new();
+    let (source, target) = (place.join("source"), place.join("target"));
     tree::awkward(&source).unwrap();
     let (items, _) = export(&source).await;
     restore(&items, &target).await;
@@ -83,9 +103,9 @@ async fn the_comparison_sees_every_change() {
 
 #[tokio::test]
 async fn a_tree_deeper_than_descriptors_and_paths_comes_back() {
-    const DEPTH: usize = 3_000;
-    let place = tempfile::tempdir().unwrap();
-    let (source, target) = (place.path().join("source"), place.path().join("target"));
+    const DEPTH: usize = 2_100;
+    let place = Place::new();
+    let (source, target) = (place.join("source"), place.join("target"));
     fs::create_dir(&source).unwrap();
     let mut dir = open(&source);
     for _ in 0..DEPTH {
@@ -114,27 +134,27 @@ fn below(dir: &std::os::fd::OwnedFd, name: &str) -> std::os::fd::OwnedFd {
 
 #[tokio::test]
 async fn the_exporter_keeps_its_contract() {
-    let place = tempfile::tempdir().unwrap();
-    let source = place.path().join("source");
+    let place = Place::new();
+    let source = place.join("source");
     tree::awkward(&source).unwrap();
     source::exporter(|_| Ok(Arc::new(Directory::new(&source)))).await.assert();
 }
 
 #[tokio::test]
 async fn the_importer_keeps_its_contract() {
-    let place = tempfile::tempdir().unwrap();
+    let place = Place::new();
     for name in ["first", "other"] {
-        let root = place.path().join(name);
+        let root = place.join(name);
         fs::create_dir_all(root.join("d/e")).unwrap();
         for path in ["a", "d/b", "d/e/c"] {
             fs::write(root.join(path), name.repeat(400)).unwrap();
         }
         std::os::unix::fs::symlink(name, root.join("link")).unwrap();
     }
-    let (items, _) = export(&place.path().join("first")).await;
-    let (other, _) = export(&place.path().join("other")).await;
+    let (items, _) = export(&place.join("first")).await;
+    let (other, _) = export(&place.join("other")).await;
     let fresh = |case: &'static str| {
-        let importer = Arc::new(Directory::new(place.path().join(case)));
+        let importer = Arc::new(Directory::new(place.join(case)));
         Ok(ImporterSetup { importer, items: items.clone(), other: other.clone() })
     };
     source::importer(fresh).await.assert();

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use backstay_core::directory::Directory;
@@ -41,25 +41,46 @@ async fn restore(archive: &Path, target: &Path) {
     assert_eq!(report.problems, []);
 }
 
+/// A temporary folder that can be removed whatever modes are in it.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Paths that are too long for this hold nothing read-only.
+        let _ = tree::make_removable(self.0.path());
+    }
+}
+
 #[tokio::test]
 async fn gnu_tar_extracts_our_archive_equal() {
-    let place = tempfile::tempdir().unwrap();
-    let [source, archive, target] = ["source", "ours.tar", "target"].map(|name| place.path().join(name));
+    let place = Place::new();
+    let [source, archive, target] = ["source", "ours.tar", "target"].map(|name| place.join(name));
     tree::awkward(&source).unwrap();
     export(&source, &archive).await;
     fs::create_dir(&target).unwrap();
     let [archive, to] = [&archive, &target].map(|path| path.to_str().unwrap());
     let listed = tar(&["--list", "--file", archive]);
     assert_eq!(listed.lines().next(), Some("./"));
-    let keep = ["--preserve-permissions", "--numeric-owner", "--xattrs", "--xattrs-include=*"];
+    let keep =
+        ["--preserve-permissions", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--warning=no-timestamp"];
     tar(&[&["--extract", "--file", archive, "--directory", to][..], &keep].concat());
     assert_eq!(tree::diff(&source, &target).unwrap(), [""; 0]);
 }
 
 #[tokio::test]
 async fn we_restore_an_archive_of_gnu_tar_equal() {
-    let place = tempfile::tempdir().unwrap();
-    let [source, archive, target] = ["source", "gnu.tar", "target"].map(|name| place.path().join(name));
+    let place = Place::new();
+    let [source, archive, target] = ["source", "gnu.tar", "target"].map(|name| place.join(name));
     tree::awkward(&source).unwrap();
     let [to, from] = [&archive, &source].map(|path| path.to_str().unwrap());
     let keep = ["--format=pax", "--sparse", "--xattrs", "--xattrs-include=*"];
@@ -74,8 +95,8 @@ async fn we_restore_an_archive_of_gnu_tar_equal() {
 #[tokio::test]
 async fn we_restore_older_formats_of_ordinary_files() {
     for (format, length) in [("gnu", 150), ("ustar", 80)] {
-        let place = tempfile::tempdir().unwrap();
-        let [source, archive, target] = ["source", "tar", "target"].map(|name| place.path().join(name));
+        let place = Place::new();
+        let [source, archive, target] = ["source", "tar", "target"].map(|name| place.join(name));
         let deep = source.join("d".repeat(length));
         fs::create_dir_all(&deep).unwrap();
         fs::write(deep.join("f".repeat(length)), "content").unwrap();

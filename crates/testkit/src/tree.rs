@@ -139,9 +139,24 @@ fn next_data(file: &File, at: u64, length: u64) -> io::Result<u64> {
     }
 }
 
+/// Gives the owner back the right to remove everything below `root`, which read-only directories take away.
+///
+/// # Errors
+/// What cannot be read or changed.
+pub fn make_removable(root: impl AsRef<Path>) -> io::Result<()> {
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700))?;
+            make_removable(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes a tree at `root`, which must not exist: odd names, names that are not UTF-8, long paths and link targets, a deep
 /// directory, hard links to all kinds of entries, sparse files, FIFOs, odd modes and times, extended attributes, an ACL;
-/// for the super-user also devices, foreign owners, set-user-ID files and a capability.
+/// for the super-user also devices, foreign owners, set-user-ID files, files that nobody may read and a capability.
 ///
 /// # Errors
 /// What the file system refuses.
@@ -256,7 +271,7 @@ fn sparse_files(root: &Path) -> io::Result<()> {
 fn attributes_and_modes(root: &Path) -> io::Result<()> {
     let dir = root.join("attributes");
     fs::create_dir(&dir)?;
-    for mode in [0o000, 0o400, 0o644, 0o755, 0o777] {
+    for mode in [0o400, 0o644, 0o755, 0o777] {
         let path = dir.join(format!("{mode:o}"));
         fs::write(&path, b"mode")?;
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
@@ -265,7 +280,8 @@ fn attributes_and_modes(root: &Path) -> io::Result<()> {
     fs::write(dir.join("read only/file"), b"in it")?;
     fs::write(dir.join("attributes"), b"file")?;
     let set = |path: &Path, name: &str, value: &[u8]| lsetxattr(path, name, value, XattrFlags::empty());
-    for path in [dir.join("attributes"), dir.join("read only")] {
+    fs::create_dir(dir.join("with attributes"))?;
+    for path in [dir.join("attributes"), dir.join("with attributes")] {
         set(&path, "user.text", b"value")?;
         set(&path, "user.empty", b"")?;
         set(&path, "user.bytes", b"\0\n\xff= %")?;
@@ -274,7 +290,7 @@ fn attributes_and_modes(root: &Path) -> io::Result<()> {
     }
     let user = rustix::process::geteuid().as_raw();
     set(&dir.join("attributes"), "system.posix_acl_access", &acl(user))?;
-    set(&dir.join("read only"), "system.posix_acl_default", &acl(user))?;
+    set(&dir.join("with attributes"), "system.posix_acl_default", &acl(user))?;
     fs::set_permissions(dir.join("read only"), fs::Permissions::from_mode(0o555))?;
     fs::create_dir(dir.join("sticky"))?;
     fs::set_permissions(dir.join("sticky"), fs::Permissions::from_mode(0o1777))
@@ -307,6 +323,7 @@ fn only_the_super_user(root: &Path) -> io::Result<()> {
         }
     }
     fs::set_permissions(dir.join("user 1234"), fs::Permissions::from_mode(0o6755))?;
+    fs::set_permissions(dir.join("user 3,000,000"), fs::Permissions::from_mode(0o000))?;
     fs::write(dir.join("capable"), b"#!")?;
     // Revision 2, effective: CAP_NET_RAW.
     let capability = [0x0200_0001_u32, 1 << 13, 0, 0, 0].map(u32::to_le_bytes).concat();

@@ -53,7 +53,8 @@ impl ResourceImporter for Directory {
         self.has_room(&plan)?;
         if !rustix::process::geteuid().is_root() {
             plan.notes.push(
-                "everything will belong to this process's user: only the super-user can restore owners".to_owned(),
+                "entries of others will belong to this process's user: only the super-user can restore owners"
+                    .to_owned(),
             );
         }
         plan.fingerprint = fingerprint(&plan);

@@ -38,6 +38,12 @@ impl Listing {
         Some((&self.text[range.clone()], *kind))
     }
 
+    /// Regular files among the names of this portion that are still to come.
+    pub(super) fn files_to_come(&self) -> impl Iterator<Item = &[u8]> {
+        let rest = self.names.get(self.next..).unwrap_or_default().iter();
+        rest.filter(|(_, kind)| *kind == FileType::RegularFile).map(|(range, _)| &self.text[range.clone()])
+    }
+
     /// Whether this portion is the last.
     pub(super) fn is_ended(&self) -> bool {
         self.ended

@@ -16,7 +16,6 @@ pub(super) fn file<I: Input>(
     name: &[u8],
     entry: &Entry,
     archive: &mut Reader<I>,
-    owners: bool,
     replace: bool,
 ) -> Result<io::Result<write::Lacks>> {
     let file = match write::partial_file(dir) {
@@ -25,7 +24,7 @@ pub(super) fn file<I: Input>(
     };
     let written = content(file.as_fd(), entry, archive);
     let settled = match written {
-        Ok(Ok(())) => Ok(write::describe_file(file.as_fd(), entry, owners)
+        Ok(Ok(())) => Ok(write::describe_file(file.as_fd(), entry)
             .and_then(|lacks| write::settle(dir, name, replace).map(|()| lacks))),
         Ok(Err(error)) => Ok(Err(error)),
         Err(error) => Err(error),
@@ -66,16 +65,9 @@ fn content<I: Input>(file: BorrowedFd<'_>, entry: &Entry, archive: &mut Reader<I
 }
 
 /// Makes what has no content.
-pub(super) fn other(
-    dir: BorrowedFd<'_>,
-    name: &[u8],
-    entry: &Entry,
-    owners: bool,
-    replace: bool,
-) -> io::Result<write::Lacks> {
+pub(super) fn other(dir: BorrowedFd<'_>, name: &[u8], entry: &Entry, replace: bool) -> io::Result<write::Lacks> {
     write::partial_other(dir, entry)?;
-    let done =
-        write::describe_other(dir, entry, owners).and_then(|lacks| write::settle(dir, name, replace).map(|()| lacks));
+    let done = write::describe_other(dir, entry).and_then(|lacks| write::settle(dir, name, replace).map(|()| lacks));
     if done.is_err() {
         let _ = write::discard(dir);
     }

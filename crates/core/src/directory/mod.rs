@@ -4,6 +4,7 @@
 //! over in large buffers. The way in: `tar::reader` takes entries out of a stream, `place` finds where they go without ever
 //! following a link, `decide` compares, `target` writes.
 
+mod ahead;
 mod content;
 mod decide;
 mod entry;

@@ -42,8 +42,8 @@ pub(super) struct Restore<R> {
     mode: Mode,
     overwrite: bool,
     only: Globs,
-    /// Whether owners can be restored.
-    owners: bool,
+    /// Whether this is the super-user, who can restore owners and devices.
+    privileged: bool,
     /// Directories that `only` did not choose, as long as something in them may be, outermost first: the length of each
     /// one's path, which is the beginning of `passed_path`.
     passed: Vec<(usize, Entry)>,
@@ -61,7 +61,7 @@ impl<R: Record> Restore<R> {
             target: Target::open(root, matches!(mode, Mode::Apply(_)))?,
             overwrite: options.overwrite,
             mode,
-            owners: rustix::process::geteuid().is_root(),
+            privileged: rustix::process::geteuid().is_root(),
             passed: Vec::new(),
             passed_path: Vec::new(),
             ownerless: 0,
@@ -96,7 +96,7 @@ impl<R: Record> Restore<R> {
         let mut notes = Vec::new();
         if self.ownerless > 0 {
             notes.push(format!(
-                "{} entries belong to this process's user: only the super-user can give them to their owners",
+                "{} entries belong to this process's user: it may not give them to their owners",
                 self.ownerless
             ));
         }
@@ -171,7 +171,7 @@ impl<R: Record> Restore<R> {
 
     /// What is to happen to the attributes of a directory that is there.
     fn directory_attributes(&self, entry: &Entry, inode: &super::entry::Inode, path: &[u8]) -> (ImportAction, String) {
-        match decide::attributes(entry, inode, self.owners) {
+        match decide::attributes(entry, inode, self.privileged) {
             Some(why) if self.overwrite && self.is_planned(path, &why) => (ImportAction::Overwrite, why),
             _ => (ImportAction::Unchanged, String::new()),
         }
@@ -256,7 +256,7 @@ impl<R: Record> Restore<R> {
         let (ours, root, entry) = (self.target.is_ours(), self.target.depth() == 0, self.target.take_description());
         if let (true, Some(dir)) = (applying, self.target.dir()) {
             let done = match &entry {
-                Some(entry) => write::describe_directory(dir, entry, self.owners),
+                Some(entry) => write::describe_directory(dir, entry),
                 // The archive does not tell; the mode of one that was empty is its owner's business.
                 None if ours && root => write::finish_directory(dir).map(|()| write::Lacks::default()),
                 None if ours => rustix::fs::fchmod(dir, 0o755.into())
@@ -308,7 +308,7 @@ impl<R: Record> Restore<R> {
             why = obstacle;
         }
         if matches!(entry.kind, Kind::Character(..) | Kind::Block(..))
-            && !self.owners
+            && !self.privileged
             && matches!(action, ImportAction::Create | ImportAction::Overwrite)
         {
             action = ImportAction::Impossible;
@@ -320,9 +320,9 @@ impl<R: Record> Restore<R> {
             && let Some(dir) = self.target.dir()
         {
             let made = match &entry.kind {
-                Kind::File(_) => make::file(dir, name, &entry, archive, self.owners, replace)?,
+                Kind::File(_) => make::file(dir, name, &entry, archive, replace)?,
                 Kind::HardLink(to) => self.link(dir, name, to, replace).map(|()| write::Lacks::default()),
-                _ => make::other(dir, name, &entry, self.owners, replace),
+                _ => make::other(dir, name, &entry, replace),
             };
             match made {
                 Ok(lacks) => self.lacks(&path, lacks),
@@ -420,7 +420,7 @@ impl<R: Record> Restore<R> {
         self.ownerless += u64::from(lacks.owner);
         for (name, error) in lacks.xattrs {
             let what = format!("attribute {}: {error}", show(&name));
-            if self.owners && error != Errno::OPNOTSUPP {
+            if self.privileged && error != Errno::OPNOTSUPP {
                 self.record.lack(path, format!("restored without {what}"));
             } else if self.unset.len() < MAX_NOTES || self.unset.contains_key(&what) {
                 *self.unset.entry(what).or_default() += 1;

@@ -18,7 +18,6 @@ pub(super) struct Tally {
     pub(super) devices: u64,
     /// Content, without holes.
     pub(super) bytes: u64,
-    pub(super) archive_bytes: u64,
     pub(super) sockets: u64,
     pub(super) excluded: u64,
     problems: Vec<Problem>,

@@ -1,12 +1,13 @@
 //! From a directory to an archive: finds entries in order and writes each. Runs on a thread of its own.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
 use rustix::io::{self, Errno};
 
+use super::ahead::Ahead;
 use super::entry::{Entry, Inode, Kind};
 use super::globs::Globs;
 use super::listing::Listing;
@@ -35,6 +36,7 @@ pub(super) struct Walk<'a> {
     writer: Writer,
     head: Vec<u8>,
     xattrs: xattr::Reader,
+    pub(super) ahead: Ahead,
     stack: Stack<Level>,
     /// Directories on the stack that are not written yet because nothing in them was.
     pending: usize,
@@ -51,7 +53,7 @@ pub(super) struct Walk<'a> {
 }
 
 #[cfg(test)]
-pub(super) type BeforeRead = Box<dyn FnMut(&[u8]) + Send>;
+type BeforeRead = Box<dyn FnMut(&[u8]) + Send>;
 
 /// A directory on the way.
 struct Level {
@@ -75,6 +77,7 @@ impl<'a> Walk<'a> {
             writer: Writer::default(),
             head: Vec::new(),
             xattrs: xattr::Reader::new(),
+            ahead: Ahead::default(),
             stack: Stack::new(),
             pending: 0,
             path: Vec::new(),
@@ -114,12 +117,13 @@ impl<'a> Walk<'a> {
             }
         }
         self.pack.put(&END)?;
-        self.tally.archive_bytes = self.pack.finish()?;
+        self.pack.finish()?;
         Ok(self.tally)
     }
 
     /// The next portion of the top directory.
     fn list(&mut self) {
+        self.ahead.clear();
         let Some(fd) = self.stack.fd() else { return };
         let fd = fd.try_clone_to_owned();
         let Some(level) = self.stack.top_mut() else { return };
@@ -192,21 +196,42 @@ impl<'a> Walk<'a> {
         statat(dir, self.name(), AtFlags::SYMLINK_NOFOLLOW).map(Inode::from)
     }
 
-    fn open(&self, flags: OFlags) -> io::Result<(OwnedFd, Inode)> {
-        let dir = self.stack.fd().ok_or(Errno::BADF)?;
-        let fd = match openat(dir, self.name(), flags | OFlags::NOATIME, Mode::empty()) {
-            // Only the owner may leave the access time alone.
-            Err(Errno::PERM) => openat(dir, self.name(), flags, Mode::empty()),
-            other => other,
-        }?;
+    fn open(&mut self, flags: OFlags) -> io::Result<(OwnedFd, Inode)> {
+        let ahead = if flags == READ { self.ahead.take(name_in(&self.path, &self.stack)) } else { None };
+        let fd = match ahead {
+            Some(fd) => fd,
+            None => open_at(self.stack.fd().ok_or(Errno::BADF)?, self.name(), flags)?,
+        };
         let inode = fstat(&fd)?.into();
         Ok((fd, inode))
     }
 
+    /// Opens files that come after this one, if the disk should fetch them meanwhile.
+    fn look_ahead(&mut self, present: &OwnedFd) {
+        let Some((last, count)) = self.ahead.wanted(present.as_fd()) else { return };
+        let (Some(dir), Some(level)) = (self.stack.fd(), self.stack.top()) else { return };
+        let mut path = self.path[..level.path_len].to_vec();
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        let start = path.len();
+        for name in level.listing.files_to_come().filter(|name| **name > last[..]).take(count) {
+            path.truncate(start);
+            path.extend_from_slice(name);
+            let wanted = level.included || self.include.matches(&path);
+            // What cannot be opened now is asked again, and reported, in its turn.
+            if wanted
+                && !self.exclude.matches(&path)
+                && let Ok(file) = open_at(dir, name, READ)
+            {
+                self.ahead.put(name, file);
+            }
+        }
+    }
+
     /// The last name of the path.
     fn name(&self) -> &[u8] {
-        let start = self.stack.top().map_or(0, |level| level.path_len);
-        if start == 0 { &self.path } else { &self.path[start + 1..] }
+        name_in(&self.path, &self.stack)
     }
 
     fn unreadable(&mut self, error: Errno) {
@@ -231,6 +256,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         self.stack.push(fd, inode.id, level);
+        self.ahead.clear();
         if !wanted {
             self.pending += 1;
             if let Some(level) = self.stack.top_mut() {
@@ -261,6 +287,7 @@ impl<'a> Walk<'a> {
         self.entry.size = inode.size;
         self.attributes(fd);
         self.write_head()?;
+        self.look_ahead(fd);
         #[cfg(test)]
         if let Some(hook) = &mut self.before_read {
             hook(&self.path);
@@ -363,6 +390,20 @@ impl<'a> Walk<'a> {
         let (user, group) = (self.owners.user(self.entry.uid), self.owners.group(self.entry.gid));
         self.writer.head(&mut self.head, &self.entry, user, group);
         self.pack.put(&self.head)
+    }
+}
+
+/// The last name of `path`, which lies in the top directory.
+fn name_in<'p>(path: &'p [u8], stack: &Stack<Level>) -> &'p [u8] {
+    let start = stack.top().map_or(0, |level| level.path_len);
+    if start == 0 { path } else { &path[start + 1..] }
+}
+
+fn open_at(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+    match openat(dir, name, flags | OFlags::NOATIME, Mode::empty()) {
+        // Only the owner may leave the access time alone.
+        Err(Errno::PERM) => openat(dir, name, flags, Mode::empty()),
+        other => other,
     }
 }
 

@@ -126,15 +126,15 @@ fn afresh<T>(dir: BorrowedFd<'_>, make: impl Fn() -> io::Result<T>) -> io::Resul
 }
 
 /// Sets owner, attributes, mode and time of an open file.
-pub(super) fn describe_file(file: BorrowedFd<'_>, entry: &Entry, owners: bool) -> io::Result<Lacks> {
-    let lacks = describe(file, entry, owners)?;
+pub(super) fn describe_file(file: BorrowedFd<'_>, entry: &Entry) -> io::Result<Lacks> {
+    let lacks = describe(file, entry)?;
     futimens(file, &times(entry))?;
     Ok(lacks)
 }
 
 /// The same for a directory, which stops being unfinished.
-pub(super) fn describe_directory(dir: BorrowedFd<'_>, entry: &Entry, owners: bool) -> io::Result<Lacks> {
-    let lacks = describe(dir, entry, owners)?;
+pub(super) fn describe_directory(dir: BorrowedFd<'_>, entry: &Entry) -> io::Result<Lacks> {
+    let lacks = describe(dir, entry)?;
     match finish_directory(dir) {
         // The mode forbids it to everybody but the super-user.
         Err(Errno::ACCESS) => {
@@ -151,34 +151,27 @@ pub(super) fn describe_directory(dir: BorrowedFd<'_>, entry: &Entry, owners: boo
 /// Takes the mark off a directory.
 pub(super) fn finish_directory(dir: BorrowedFd<'_>) -> io::Result<()> {
     match unlinkat(dir, UNFINISHED, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(error) => Err(error),
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
     }
 }
 
-fn describe(file: BorrowedFd<'_>, entry: &Entry, owners: bool) -> io::Result<Lacks> {
+fn describe(file: BorrowedFd<'_>, entry: &Entry) -> io::Result<Lacks> {
     let mut lacks = Lacks::default();
     // A new owner takes set-ID bits and capabilities away, so it comes first. Attributes come before the mode: it may
     // forbid writing them.
-    match owners.then(|| fchown(file, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))) {
-        Some(Ok(())) => {}
-        None | Some(Err(Errno::PERM)) => lacks.owner = true,
-        Some(Err(error)) => return Err(error),
-    }
+    let (owner, group) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+    lacks.owner = is_lacking(fchown(file, Some(owner), Some(group)))?;
     set_xattrs(xattr::Subject::File(file), &entry.xattrs, &mut lacks);
     fchmod(file, mode(entry, &lacks))?;
     Ok(lacks)
 }
 
 /// The same for the entry that was begun in `dir`, which is neither file nor directory.
-pub(super) fn describe_other(dir: BorrowedFd<'_>, entry: &Entry, owners: bool) -> io::Result<Lacks> {
+pub(super) fn describe_other(dir: BorrowedFd<'_>, entry: &Entry) -> io::Result<Lacks> {
     let mut lacks = Lacks::default();
     let (owner, group) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-    match owners.then(|| chownat(dir, PARTIAL, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)) {
-        Some(Ok(())) => {}
-        None | Some(Err(Errno::PERM)) => lacks.owner = true,
-        Some(Err(error)) => return Err(error),
-    }
+    lacks.owner = is_lacking(chownat(dir, PARTIAL, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW))?;
     set_xattrs(xattr::Subject::Name(dir, PARTIAL), &entry.xattrs, &mut lacks);
     if !matches!(entry.kind, Kind::Symlink(_)) {
         // By way of an open file, so that a link put there in between is not followed.
@@ -187,6 +180,15 @@ pub(super) fn describe_other(dir: BorrowedFd<'_>, entry: &Entry, owners: bool) -
     }
     utimensat(dir, PARTIAL, &times(entry), AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(lacks)
+}
+
+/// Whether an owner could not be given: by us, or in this user namespace by anybody.
+fn is_lacking(chown: io::Result<()>) -> io::Result<bool> {
+    match chown {
+        Ok(()) => Ok(false),
+        Err(Errno::PERM | Errno::INVAL) => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 fn set_xattrs(subject: xattr::Subject<'_>, xattrs: &[Xattr], lacks: &mut Lacks) {

@@ -88,6 +88,25 @@ async fn other_file_systems_are_named_and_not_entered() {
 }
 
 #[tokio::test]
+async fn reading_ahead_changes_nothing() {
+    let names: Vec<String> = (0..400).map(|i| format!("d{}/f{i:03}.{}", i % 3, i % 2)).collect();
+    let place = make(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    for (i, name) in names.iter().enumerate() {
+        fs::write(place.path().join(name), name.repeat(i)).unwrap();
+    }
+    fs::create_dir(place.path().join("d1/f100 between")).unwrap();
+    fs::hard_link(place.path().join("d0/f000.0"), place.path().join("d2/f2 again")).unwrap();
+    for directory in
+        [Directory::new(place.path()), Directory::new(place.path()).exclude(["*.1"]).include(["d1", "f2*"])]
+    {
+        let (plain, _) = export_with(&directory, |_| {}).await.unwrap();
+        let (ahead, report) = export_with(&directory, |walk| walk.ahead.always = true).await.unwrap();
+        assert_eq!(report.problems, []);
+        assert!(plain.content == ahead.content);
+    }
+}
+
+#[tokio::test]
 async fn sockets_are_noted() {
     let place = make(&["file"]);
     let _socket = std::os::unix::net::UnixListener::bind(place.path().join("socket")).unwrap();

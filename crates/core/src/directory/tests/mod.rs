@@ -23,11 +23,11 @@ use crate::source::{
 };
 use crate::store::{BoxStream, ByteStream};
 
-/// What an export left: content and facts, once the item is finished.
+/// Takes an export; it holds content and facts once the item is finished.
 #[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Option<Left>>>);
+struct Sink(Arc<Mutex<Finished>>);
 
-type Left = (Vec<u8>, Facts);
+type Finished = Option<(Vec<u8>, Facts)>;
 
 struct Writer(Vec<u8>, Sink);
 
@@ -147,7 +147,7 @@ fn tree(root: &Path) -> Vec<(String, String)> {
 fn header(name: &str, kind: u8, link: &str, size: u64) -> Vec<u8> {
     let mut block = vec![0; 512];
     block[..name.len()].copy_from_slice(name.as_bytes());
-    block[100..108].copy_from_slice(b"0000644\0");
+    block[100..108].copy_from_slice(if kind == b'5' { b"0000755\0" } else { b"0000644\0" });
     block[108..116].copy_from_slice(b"0000000\0");
     block[116..124].copy_from_slice(b"0000000\0");
     block[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
@@ -184,7 +184,7 @@ fn records(records: &str) -> Vec<u8> {
 
 /// `KEY=VALUE` as a record.
 fn record(text: &str) -> String {
-    let length = (0..).find(|n: &usize| *n == n.to_string().len() + text.len() + 2).unwrap();
+    let length = (text.len()..).find(|n: &usize| *n == n.to_string().len() + text.len() + 2).unwrap();
     format!("{length} {text}\n")
 }
 

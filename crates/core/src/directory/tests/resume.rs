@@ -7,6 +7,24 @@ use std::path::Path;
 
 use super::*;
 
+/// A temporary folder that can be removed though read-only directories are in it.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for place in fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().path()) {
+            // Not there in every tree.
+            let _ = fs::set_permissions(place.join("d/e/f"), fs::Permissions::from_mode(0o700));
+        }
+    }
+}
+
 /// A small tree with every kind of entry that an ordinary user can make.
 fn make(root: &Path) {
     fs::create_dir_all(root.join("d/e/f")).unwrap();
@@ -42,8 +60,8 @@ fn attributes(root: &Path) -> Vec<(String, u32, i64, i64, u64, u64)> {
 
 /// An interruption at `at`, then a whole run; what remains must equal the source.
 async fn interrupted_at(at: usize, archive: &Archive, source: &Path, options: &ImportOptions) {
-    let place = tempfile::tempdir().unwrap();
-    let target = place.path().join("target");
+    let place = Place::new();
+    let target = place.0.path().join("target");
     let error = import(&Archive { facts: archive.facts.clone(), ..archive.cut(at) }, &target, options).await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Unavailable);
     // What bears its name is whole.
@@ -64,8 +82,8 @@ async fn interrupted_at(at: usize, archive: &Archive, source: &Path, options: &I
 
 #[tokio::test]
 async fn an_interrupted_restore_is_finished_by_the_next() {
-    let place = tempfile::tempdir().unwrap();
-    let source = place.path().join("source");
+    let place = Place::new();
+    let source = place.0.path().join("source");
     fs::create_dir(&source).unwrap();
     make(&source);
     let archive = export_all(&source).await;
@@ -76,13 +94,13 @@ async fn an_interrupted_restore_is_finished_by_the_next() {
 
 #[tokio::test]
 async fn a_dropped_restore_is_finished_by_the_next() {
-    let place = tempfile::tempdir().unwrap();
-    let source = place.path().join("source");
+    let place = Place::new();
+    let source = place.0.path().join("source");
     fs::create_dir(&source).unwrap();
     make(&source);
     let archive = export_all(&source).await;
     for polls in 1..12 {
-        let target = place.path().join(format!("target {polls}"));
+        let target = place.0.path().join(format!("target {polls}"));
         let mut left = polls;
         {
             let options = ImportOptions::default();
@@ -107,14 +125,14 @@ async fn a_dropped_restore_is_finished_by_the_next() {
 
 #[tokio::test]
 async fn leftovers_of_a_killed_restore_are_cleared_away() {
-    let place = tempfile::tempdir().unwrap();
-    let source = place.path().join("source");
+    let place = Place::new();
+    let source = place.0.path().join("source");
     fs::create_dir(&source).unwrap();
     make(&source);
     let archive = export_all(&source).await;
     // As a kill leaves them: a file half written, a directory without its name, both under way.
     for leftover in ["file", "directory", "marked directory", "link"] {
-        let target = place.path().join(leftover);
+        let target = place.0.path().join(leftover);
         fs::create_dir_all(target.join("d")).unwrap();
         fs::write(target.join(".backstay-unfinished"), "").unwrap();
         fs::write(target.join("d/.backstay-unfinished"), "").unwrap();
@@ -141,12 +159,12 @@ async fn restore_over(archive: &Archive, target: &Path) {
 
 #[tokio::test]
 async fn a_directory_that_was_there_keeps_its_attributes() {
-    let place = tempfile::tempdir().unwrap();
-    let source = place.path().join("source");
+    let place = Place::new();
+    let source = place.0.path().join("source");
     fs::create_dir(&source).unwrap();
     make(&source);
     let archive = export_all(&source).await;
-    let target = place.path().join("target");
+    let target = place.0.path().join("target");
     fs::create_dir_all(target.join("empty")).unwrap();
     fs::set_permissions(target.join("empty"), fs::Permissions::from_mode(0o711)).unwrap();
     let report = import(&archive, &target, &ImportOptions::default()).await.unwrap();
