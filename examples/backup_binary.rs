@@ -10,8 +10,13 @@ use backstay::{Backstay, Directory, Keep, Keyring, LocalStore, Tier, Vault};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let Some(command) = args().nth(1) else {
+        println!(
+            "usage: PROTECT=FOLDER VAULT=FOLDER KEYS=FOLDER backup_binary init|backup|status|verify|prune|restore"
+        );
+        return Ok(());
+    };
     let (protect, place, keys) = (var("PROTECT")?, var("VAULT")?, var("KEYS")?);
-    let command = args().nth(1).unwrap_or_default();
     if command == "init" {
         let vault = Vault::create(LocalStore::create(&place)?).keyring(&Keyring::create(&keys)?).build().await?;
         println!("made {vault}\nkeep a copy of {keys} in a safe place: without it nothing can be restored");

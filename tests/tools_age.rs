@@ -12,8 +12,7 @@ use backstay::{ErrorKind, SystemRandom};
 const CHUNK: usize = 64 * 1024;
 
 /// Around every boundary of the payload's chunks.
-const SIZES: [usize; 9] =
-    [0, 1, 1000, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK - 1, 2 * CHUNK, 5 * CHUNK + 17];
+const SIZES: [usize; 9] = [0, 1, 1000, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK - 1, 2 * CHUNK, 5 * CHUNK + 17];
 
 fn plain(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8).collect()

@@ -21,7 +21,7 @@ use crate::vault::Vault;
 /// A backup program: one source, its components, tiers and hooks, and the vault that they go into. Cheap to clone.
 ///
 /// ```
-/// # use backstay_core::{engine::Backstay, retention::Keep, store::MemoryStore, tier::Tier, vault::{Keyring, Vault}};
+/// # use backstay_core::{Tier, engine::Backstay, retention::Keep, store::MemoryStore, vault::{Keyring, Vault}};
 /// use backstay_core::directory::Directory;
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
