@@ -2,9 +2,14 @@
 
 mod support;
 
+use std::sync::Arc;
+
+use backstay::store::Operation;
 use backstay::vault::{AllowedSigners, Identity};
 use backstay::{Backstay, Depth, Directory, ErrorKind, Keep, Keyring, LocalStore, MemoryStore, Tier, Vault};
 use backstay_testkit::SeededRandom;
+use backstay_testkit::fault::{Fault, FaultyStore, Rule};
+use support::gate::Gates;
 use support::{World, exporter, inline_budget, restored, signature_key};
 
 const TEXT: &[u8] = b"forty-two rows and not one of them is to be lost";
@@ -142,7 +147,17 @@ async fn manifests_that_are_none_are_refused() {
 async fn a_manifest_of_a_gigabyte_is_refused_before_it_is_read() {
     let (world, id, _) = one_point().await;
     world.overwrite(&format!("points/{id}.json"), vec![b' '; 65 << 20]).await;
-    let error = world.vault().await.points().get(&id).await.expect_err("too large");
+    let unread = Rule::new(Fault::BreakOff(0, ErrorKind::Unavailable)).on([Operation::Get]);
+    let store = FaultyStore::new(Arc::new(world.store.clone())).with(unread);
+    let vault = world.open(store, 5).await.expect("it opens");
+    let error = vault.points().get(&id).await.expect_err("too large");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+
+    let gates = Gates::default();
+    gates.open();
+    gates.announce_nothing();
+    let vault = world.open(gates.store(&world.store, 0), 5).await.expect("it opens");
+    let error = vault.points().get(&id).await.expect_err("more than was announced");
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
 }
 
@@ -160,8 +175,18 @@ async fn an_unknown_feature_refuses_the_vault() {
     world.overwrite("backstay-1.json", with("requires_delete")).await;
     let reader = Vault::open_read_only(world.store.clone()).keyring(&world.keyring).build().await;
     reader.expect("reading is not concerned");
-    let pruned = world.backstay(&[("rows", TEXT)]).await.prune("daily").plan().await;
+    let backstay = world.backstay(&[("rows", TEXT)]).await;
+    let pruned = backstay.prune("daily").plan().await;
     assert_eq!(pruned.expect_err("unknown feature").kind(), ErrorKind::Unsupported);
+    // A program that was open already asks again, when it plans and when it applies.
+    world.overwrite("backstay-1.json", marker.clone()).await;
+    let plan = backstay.prune("daily").plan().await.expect("a plan");
+    world.overwrite("backstay-1.json", with("requires_read")).await;
+    assert_eq!(backstay.prune("daily").plan().await.expect_err("to read").kind(), ErrorKind::Unsupported);
+    world.overwrite("backstay-1.json", marker.replace(&world.keyring.vault_id().to_string(), &"a".repeat(26))).await;
+    assert_ne!(world.read("backstay-1.json").await, marker.as_bytes());
+    let error = plan.apply().await.expect_err("the place was exchanged");
+    assert!(matches!(error.kind(), ErrorKind::Refused | ErrorKind::Corrupt), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

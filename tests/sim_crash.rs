@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay::store::Operation;
-use backstay::{Backstay, Clock, Depth, ErrorKind, PointId, Result};
+use backstay::{Backstay, Clock, Depth, ErrorKind, PointId, Result, SystemClock};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::mock::{Calls, ExportScript, MockExporter, MockHook};
 use support::{World, inline_budget, program, restored};
@@ -174,7 +174,7 @@ async fn a_backup_dropped_at_any_moment_commits_whole_or_not_at_all_and_undoes_i
         let done = tokio::select! {
             biased;
             result = handle => { result.expect("nothing is wrong"); true }
-            () = world.clock.sleep(Duration::from_millis(n)) => false,
+            () = SystemClock.sleep(Duration::from_millis(n)) => false,
         };
         backstay.shutdown().await;
         let place = format!("dropped after {n} ms");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use backstay::source::{Hook, HookContext};
 use backstay::vault::Outcome;
-use backstay::{Backstay, BackupReport, ErrorKind, Event, Keep, Result, Tier};
+use backstay::{Backstay, BackupReport, Clock, ErrorKind, Event, Keep, Result, SystemClock, Tier};
 use backstay_testkit::mock::{Calls, ExportFault, ExportScript, MockExporter, MockHook};
 use support::gate::Gates;
 use support::{World, exporter, program};
@@ -41,7 +41,7 @@ impl Hook for Freeze {
 
     async fn after(&self, _: &HookContext) -> Result<()> {
         self.call("after");
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        SystemClock.sleep(Duration::from_secs(1)).await;
         self.call("thawed");
         Ok(())
     }
@@ -71,7 +71,7 @@ async fn a_thaw_that_was_begun_goes_through_though_the_run_is_cancelled_in_it() 
     let backstay = backstay.build().expect("well formed");
     let handle = backstay.backup("daily").start();
     // The export takes no time, so half a second later the thaw is under way.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    SystemClock.sleep(Duration::from_millis(500)).await;
     assert_eq!(calls.all().last().map(String::as_str), Some("after"));
     drop(handle);
     backstay.shutdown().await;
@@ -102,6 +102,24 @@ async fn panics_of_hooks_and_observers_leave_no_hook_undone() {
     let backstay = backstay.observe(|event: &Event| panic_any(event.name())).build().expect("well formed");
     backstay.backup("daily").await.expect("who only listens breaks nothing");
     assert_eq!(calls.all(), ALL);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_after_that_fails_or_hangs_makes_its_components_incomplete() {
+    for hook in [MockHook::new("freeze").fail_after(ErrorKind::Denied), MockHook::new("freeze").hang_after()] {
+        let world = World::new(3).await;
+        let backstay = Backstay::builder("prod-eu", world.vault().await)
+            .export("db", exporter(&[("rows", TEXT)]))
+            .export("other", exporter(&[("rows", TEXT)]))
+            .hook(["db"], hook)
+            .tier(Tier::new("daily").keep(Keep::last(2)))
+            .build()
+            .expect("well formed");
+        let error = backstay.backup("daily").await.expect_err("db is not surely clean");
+        let report: &BackupReport = error.payload().expect("partial");
+        let outcomes: Vec<Outcome> = report.components.iter().map(|component| component.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Incomplete, Outcome::Good]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ mod support;
 use std::time::Duration;
 
 use backstay::engine::{PruneAction, PrunePlan, PruneReport};
+use backstay::vault::Purpose;
 use backstay::{Backstay, ErrorKind, Keep, Name, PointId, Result, Tier, Vault};
 use backstay_testkit::ManualClock;
 use support::{World, exporter, program, restored};
@@ -73,15 +74,17 @@ async fn a_planted_tombstone_is_not_taken_for_ours() {
 #[tokio::test(start_paused = true)]
 async fn a_hold_ends_a_deletion_whose_grace_is_over() {
     let (world, backstay, points) = three_points().await;
+    let listing =
+        || async { backstay.vault().points().list(&name("prod-eu"), &name("daily")).await.expect("a listing") };
     prune(&backstay).await.expect("a tombstone");
+    assert!(!listing().await.contains(&points[0]), "it does not show while it is being deleted");
     backstay.vault().hold(&points[0], &name("audit"), "why").await.expect("held in the grace");
     world.clock.advance(2 * DAY);
     let stale = backstay.prune("daily").plan().await.expect("a plan that deletes");
     assert_eq!(action(&stale, &points[0]), PruneAction::Delete);
     let report = prune(&backstay).await.expect("the hold wins");
     assert_eq!((report.deleted.len(), report.left.len()), (0, 1));
-    let listed = backstay.vault().points().list(&name("prod-eu"), &name("daily")).await.expect("a listing");
-    assert!(listed.contains(&points[0]), "a point whose deletion ended stands like any other");
+    assert!(listing().await.contains(&points[0]), "a point whose deletion ended stands like any other");
 
     // After the release it gets a grace of its own again, whatever an old plan says.
     backstay.vault().release(&points[0], &name("audit"), "seen").await.expect("released");
@@ -141,11 +144,8 @@ async fn a_tombstone_says_nothing_of_another_manifest_under_the_same_id() {
     prune(&backstay).await.expect("a tombstone");
     world.clock.advance(2 * DAY);
     other.labels.insert("another".into(), "one".into());
-    let bytes = serde_json::to_vec_pretty(&other).expect("a manifest is JSON");
-    let signer = world.keyring.signing_key();
-    let signature = support::signature_key(&format!("sigs/{}.point", points[0]), &bytes, &signer.public().id());
-    world.overwrite(&signature, signer.sign("backstay-point-v1", &bytes)).await;
-    world.overwrite(&format!("points/{}.json", points[0]), bytes).await;
+    let (key, place) = (format!("points/{}.json", points[0]), format!("sigs/{}.point", points[0]));
+    world.put_signed(&key, &place, Purpose::Point, &other).await;
     let error = prune(&backstay).await.expect_err("not what was marked");
     assert_eq!(error.kind(), ErrorKind::Partial, "{error}");
     assert_eq!(restored(backstay.vault(), &points[0]).await.expect("it stays")[0].1, TEXT);
@@ -172,7 +172,6 @@ async fn legacy() -> (World, Backstay, PointId) {
 #[tokio::test(start_paused = true)]
 async fn a_retirement_replayed_under_a_later_time_does_not_count() {
     let (world, backstay, first) = legacy().await;
-    let vault = backstay.vault();
     world.clock.jump(jiff::SignedDuration::from_hours(-24 * 10));
     let early = Vault::open(world.store.clone()).keyring(&world.keyring).clock(world.clock.clone());
     let early = early.build().await.expect("it opens");

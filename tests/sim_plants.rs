@@ -30,6 +30,17 @@ async fn signatures_planted_under_a_trusted_name_do_not_hide_the_real_one() {
         let vault = Vault::open_read_only(world.store.clone()).trust(trust).build().await.expect("it opens");
         vault.points().get(&id).await.expect("signed by one who is trusted");
     }
+    // Those of keys that nobody trusts are not even read.
+    for seed in 100..110 {
+        let stranger = SigningKey::generate(&SeededRandom::new(seed));
+        let planted = signature_key(&format!("sigs/{id}.point"), &manifest, &stranger.public().id());
+        world.overwrite(&planted, stranger.sign("backstay-point-v1", &manifest)).await;
+    }
+    let store = FaultyStore::new(std::sync::Arc::new(world.store.clone()));
+    let vault = world.open(store.clone(), 5).await.expect("it opens");
+    store.reset_calls();
+    vault.points().get(&id).await.expect("signed");
+    assert_eq!(store.calls(Operation::Get), 2, "the manifest and its signature");
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,6 +65,16 @@ async fn a_planted_canary_proves_nothing_and_hides_nobody() {
         world.overwrite(&key, plant).await;
         assert_eq!(vault.custodians().await.expect("a list"), [custodian.clone()]);
     }
+    // A true one of somebody else, moved here.
+    let (random, paper) = (SeededRandom::new(9), "paper".parse().expect("a name"));
+    let identity = backstay::vault::Identity::generate(&random);
+    vault.add_custodian(&paper, identity.recipient()).await.expect("added");
+    vault.check_custodian(&paper, &identity).await.expect("it opens");
+    let from = format!("keys/{}.paper.20261120t064200z.canary", custodian.epoch);
+    let signature = world.keys(&format!("sigs/{from}")).await.remove(0);
+    world.overwrite(&key, world.read(&from).await).await;
+    world.overwrite(&signature.replace(&from, &key), world.read(&signature).await).await;
+    assert!(vault.custodians().await.expect("a list").contains(&custodian), "still unproved");
 }
 
 /// Ten days of points, and for each of the last seven days a later plant.

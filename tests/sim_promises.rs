@@ -8,7 +8,7 @@ use std::time::Duration;
 use backstay::engine::{PruneAction, PruneReport};
 use backstay::store::{ObjectStoreExt, Operation};
 use backstay::vault::Outcome;
-use backstay::{Backstay, BackupReport, Clock, ErrorKind, Event, Keep, PointId, Tier, Vault};
+use backstay::{Backstay, BackupReport, Clock, ErrorKind, Event, Keep, PointId, SystemClock, Tier, Vault};
 use backstay_testkit::EventLog;
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::mock::{Calls, ExportFault, ExportScript, MockExporter, MockHook};
@@ -309,7 +309,7 @@ async fn hooks_are_undone_once_whatever_happens_between() {
             .build()
             .expect("well formed");
         let handle = backstay.backup("daily").start();
-        Clock::sleep(&world.clock, Duration::from_secs(1)).await;
+        SystemClock.sleep(Duration::from_secs(1)).await;
         drop(handle);
         backstay.shutdown().await;
         assert_eq!(calls.all(), ["outer.before", "inner.before", "inner.after", "outer.after"], "{what}");

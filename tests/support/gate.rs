@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backstay::Result;
 use backstay::store::{
     BoxStream, Capabilities, DeleteOutcome, GetOptions, GetOutcome, HeadOptions, Key, ListEntry, ListOptions, Lock,
     MemoryStore, ObjectMeta, ObjectRef, ObjectStore, Prefix, PutOptions, Upload, UploadRef,
 };
+use backstay::{Clock, Result, SystemClock};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 use tokio::sync::oneshot;
@@ -23,6 +23,8 @@ struct State {
     waiting: Vec<(usize, oneshot::Sender<()>)>,
     open: bool,
     answers_wait: bool,
+    sizes_lie: bool,
+    cannot_create: bool,
 }
 
 impl Gates {
@@ -36,17 +38,29 @@ impl Gates {
         self.0.lock().expect("no panic under the lock").answers_wait = true;
     }
 
+    /// Every object is announced as empty.
+    pub fn announce_nothing(&self) {
+        self.0.lock().expect("no panic under the lock").sizes_lie = true;
+    }
+
+    /// The store says that it has no create-if-absent.
+    pub fn cannot_create(&self) {
+        self.0.lock().expect("no panic under the lock").cannot_create = true;
+    }
+
     /// Lets everything go from now on.
     pub fn open(&self) {
         let mut state = self.0.lock().expect("no panic under the lock");
         state.open = true;
-        state.waiting.drain(..).for_each(|(_, go)| go.send(()).unwrap_or_default());
+        let waiting = std::mem::take(&mut state.waiting);
+        // Whoever does not wait any more was cancelled.
+        waiting.into_iter().for_each(|(_, go)| go.send(()).unwrap_or_default());
     }
 
     /// Waits until nobody can go on but through a gate. The programs that wait, in order.
     pub async fn settled(&self) -> Vec<usize> {
         // Under a paused clock the sleep ends when every task waits for something else.
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        SystemClock.sleep(Duration::from_millis(1)).await;
         let mut programs: Vec<usize> = self.0.lock().expect("no panic").waiting.iter().map(|(who, _)| *who).collect();
         programs.sort_unstable();
         programs.dedup();
@@ -57,7 +71,6 @@ impl Gates {
     pub fn step(&self, program: usize) {
         let mut state = self.0.lock().expect("no panic under the lock");
         if let Some(at) = state.waiting.iter().position(|(who, _)| *who == program) {
-            // Nobody waits there any more if the program was dropped.
             state.waiting.remove(at).1.send(()).unwrap_or_default();
         }
     }
@@ -97,7 +110,9 @@ impl Gated {
 #[async_trait]
 impl ObjectStore for Gated {
     fn capabilities(&self) -> Capabilities {
-        self.store.capabilities()
+        let mut capabilities = self.store.capabilities();
+        capabilities.create_if_absent = !self.gates.0.lock().expect("no panic under the lock").cannot_create;
+        capabilities
     }
 
     async fn put(&self, key: &Key, data: Bytes, options: &PutOptions) -> Result<ObjectMeta> {
@@ -121,7 +136,11 @@ impl ObjectStore for Gated {
     }
 
     async fn get(&self, key: &Key, options: &GetOptions) -> Result<GetOutcome> {
-        self.through(self.store.get(key, options)).await
+        let mut got = self.through(self.store.get(key, options)).await?;
+        if self.gates.0.lock().expect("no panic under the lock").sizes_lie {
+            got.meta.size = 0;
+        }
+        Ok(got)
     }
 
     async fn head(&self, key: &Key, options: &HeadOptions) -> Result<ObjectMeta> {

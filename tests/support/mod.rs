@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use backstay::store::{GetOptions, Key, ListEntry, ListOptions, ObjectStore, Prefix, PutOptions};
+use backstay::vault::Purpose;
 use backstay::{Backstay, Budget, Keep, Keyring, Limits, MemoryStore, Result, Tier, Vault};
 use backstay_testkit::mock::{MockExporter, MockImporter};
 use backstay_testkit::{ManualClock, SeededRandom};
@@ -86,6 +87,20 @@ impl World {
     pub async fn overwrite(&self, key: &str, data: impl Into<Bytes>) {
         let key: Key = key.parse().expect("a key");
         self.store.put(&key, data.into(), &PutOptions::overwrite()).await.expect("memory takes it");
+    }
+
+    /// Puts a document that the keyring's key did sign, whatever it says. `place` is the signature's key up to its digest.
+    pub async fn put_signed(&self, key: &str, place: &str, purpose: Purpose, document: &impl serde::Serialize) {
+        let bytes = serde_json::to_vec_pretty(document).expect("JSON");
+        let signer = self.keyring.signing_key();
+        let signature = signer.sign(purpose.namespace(), &bytes);
+        self.overwrite(&signature_key(place, &bytes, &signer.public().id()), signature).await;
+        self.overwrite(key, bytes).await;
+    }
+
+    /// A document as it is stored.
+    pub async fn json(&self, key: &str) -> serde_json::Value {
+        serde_json::from_slice(&self.read(key).await).expect("JSON")
     }
 
     pub async fn remove(&self, key: &str) {

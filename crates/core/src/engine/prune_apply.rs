@@ -39,9 +39,6 @@ pub struct PruneReport {
 }
 
 pub(crate) async fn apply(backstay: &Arc<Inner>, plan: PrunePlan) -> Result<PruneReport> {
-    if plan.vault != *backstay.vault.id() || plan.source != backstay.source {
-        return Err(Error::new(ErrorKind::Refused, "the plan is for another vault or source").advise("make a new plan"));
-    }
     let vault = &backstay.vault;
     vault.check_may_delete().await?;
     let pruner = Pruner { vault, observers: &backstay.observers, plan: &plan, began: vault.store().now().await? };
