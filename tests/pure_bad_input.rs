@@ -10,7 +10,7 @@ use backstay::{Backstay, Depth, Directory, ErrorKind, Keep, Keyring, LocalStore,
 use backstay_testkit::SeededRandom;
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use support::gate::Gates;
-use support::{World, exporter, inline_budget, restored, signature_key};
+use support::{World, exporter, inline_budget, program, restored, signature_key};
 
 const TEXT: &[u8] = b"forty-two rows and not one of them is to be lost";
 
@@ -326,6 +326,24 @@ async fn a_source_that_is_not_there_fails_and_says_which() {
         .expect("well formed");
     let error = backstay.backup("daily").await.expect_err("gone");
     assert!(error.to_string().contains("gone"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_or_denied_store_fails_the_run_and_what_was_there_stays() {
+    let (world, id, _) = one_point().await;
+    for kind in [ErrorKind::Exhausted, ErrorKind::Denied] {
+        for prefix in ["runs/", "items/", "details/", "sigs/", "points/"] {
+            let store = FaultyStore::new(Arc::new(world.store.clone()));
+            let vault = world.open(store.clone(), 5).await.expect("it opens");
+            store.add(Rule::new(Fault::FailBefore(kind)).on([Operation::Put]).under(prefix));
+            let error = program(vault, exporter(&[("rows", TEXT)])).backup("daily").await.expect_err(prefix);
+            assert_eq!(error.kind(), kind, "{prefix}: {error}");
+            world.clock.advance(std::time::Duration::from_secs(60));
+        }
+    }
+    let backstay = world.backstay(&[("rows", TEXT)]).await;
+    assert_eq!(backstay.vault().points().latest("db").await.expect("the one of before").id, id);
+    backstay.backup("daily").await.expect("with room and rights again");
 }
 
 fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {

@@ -48,6 +48,19 @@ fn every_example_is_in_the_readme() {
 }
 
 #[test]
+fn the_tests_that_the_architecture_names_exist() {
+    let page = read(&root().join("ARCHITECTURE.md"));
+    let named: Vec<(&str, &str)> = page.split('`').filter_map(|word| word.split_once("::")).collect();
+    let in_tests = named.iter().filter(|(file, _)| root().join(format!("tests/{file}.rs")).exists());
+    let in_tests: Vec<_> = in_tests.filter(|(file, _)| *file != "directory").collect();
+    assert!(in_tests.len() > 20, "{named:?}");
+    for (file, test) in in_tests {
+        let content = read(&root().join(format!("tests/{file}.rs")));
+        assert!(content.contains(&format!("fn {test}(")), "there is no test {file}::{test}");
+    }
+}
+
+#[test]
 fn the_facade_stays_light() {
     let output = Command::new(env!("CARGO"))
         .current_dir(root())
