@@ -240,13 +240,11 @@ async fn with_archive<T: Send + 'static>(
     let (send, receive) = mpsc::channel(QUEUE);
     let fetch = async move {
         while let Some(chunk) = content.next().await {
-            let failed = chunk.is_err();
             // A thread that takes no more has said why.
-            if send.send(Some(chunk)).await.is_err() || failed {
+            if send.send(chunk).await.is_err() {
                 return;
             }
         }
-        let _ = send.send(None).await;
     };
     let thread = on_thread(move || work(Reader::new(Feed(receive))));
     let (result, ()) = tokio::join!(thread, fetch);
@@ -259,15 +257,11 @@ async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 
         .map_err(|error| Error::new(ErrorKind::Other, "the thread that restores died").because(error))?
 }
 
-/// Chunks from the task; `None` is the end, a closed channel is not.
-struct Feed(mpsc::Receiver<Option<Result<Bytes>>>);
+/// Chunks from the task. If that is dropped they end early, which a reader finds out by itself.
+struct Feed(mpsc::Receiver<Result<Bytes>>);
 
 impl Input for Feed {
     fn next(&mut self) -> Result<Option<Bytes>> {
-        match self.0.blocking_recv() {
-            Some(chunk) => chunk.transpose(),
-            None => Err(Error::new(ErrorKind::Cancelled, "the restore was given up")
-                .advise("run it again: it goes on where it stopped")),
-        }
+        self.0.blocking_recv().transpose()
     }
 }

@@ -1,8 +1,8 @@
 //! The built-in source: a directory tree as one pax tar archive, and back.
 //!
 //! The data's way out: `walk` finds entries, `content` reads files, `tar::writer` turns both into bytes, `pack` hands them
-//! over in large buffers. The way in: `tar::reader` takes entries out of a stream, `place` finds where they go without ever
-//! following a link, `decide` compares, `target` writes.
+//! over in large buffers. The way in: `tar::reader` takes entries out of a stream, `place` reads where they go, `target` goes
+//! there without ever following a link, `decide` compares, `restore` chooses what to do, `make` and `write` do it.
 
 mod ahead;
 mod content;

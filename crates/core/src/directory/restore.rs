@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::{self, Errno};
 
 use super::decide::{self, Found};
-use super::entry::{Entry, Kind, show};
+use super::entry::{Entry, Inode, Kind, show};
 use super::globs::Globs;
 use super::place::{join, names};
 use super::tar::reader::{Input, Reader};
@@ -159,8 +159,7 @@ impl<R: Record> Restore<R> {
         let inode = inode.map_err(|e| errno::error(e, "look at", "the target"))?.map(Into::into);
         let ours = self.target.is_ours();
         let (action, why) = match (inode, ours) {
-            (_, true) => (ImportAction::Create, String::new()),
-            (None, _) => (ImportAction::Create, String::new()),
+            (_, true) | (None, false) => (ImportAction::Create, String::new()),
             (Some(inode), false) => self.directory_attributes(&entry, &inode, b""),
         };
         if action != ImportAction::Unchanged {
@@ -170,7 +169,7 @@ impl<R: Record> Restore<R> {
     }
 
     /// What is to happen to the attributes of a directory that is there.
-    fn directory_attributes(&self, entry: &Entry, inode: &super::entry::Inode, path: &[u8]) -> (ImportAction, String) {
+    fn directory_attributes(&self, entry: &Entry, inode: &Inode, path: &[u8]) -> (ImportAction, String) {
         match decide::attributes(entry, inode, self.privileged) {
             Some(why) if self.overwrite && self.is_planned(path, &why) => (ImportAction::Overwrite, why),
             _ => (ImportAction::Unchanged, String::new()),
@@ -265,8 +264,8 @@ impl<R: Record> Restore<R> {
                 None => Ok(write::Lacks::default()),
             };
             match done {
-                Ok(lacks) => self.lacks(b"a directory", lacks),
-                Err(error) => self.failed(b"a directory", error)?,
+                Ok(lacks) => self.lacks(&self.target.path(), lacks),
+                Err(error) => self.failed(&self.target.path(), error)?,
             }
         }
         self.target.leave()

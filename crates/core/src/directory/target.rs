@@ -7,9 +7,9 @@ use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, 
 use rustix::io::{self, Errno};
 
 use super::decide::Found;
-use super::entry::{Entry, Inode, Kind};
+use super::entry::{Entry, Inode, Kind, show};
 use super::listing::Listing;
-use super::place::{UNFINISHED, names};
+use super::place::{UNFINISHED, join, names};
 use super::stack::{DIRECTORY, Stack};
 use super::{errno, write};
 use crate::error::{Error, ErrorKind, Result};
@@ -104,6 +104,11 @@ impl Target {
         self.stack.len().saturating_sub(1)
     }
 
+    /// The path of the present directory.
+    pub(super) fn path(&self) -> Vec<u8> {
+        join(&self.stack.iter().skip(1).map(|level| &level.name[..]).collect::<Vec<_>>())
+    }
+
     /// What lies under `name` in the present directory.
     pub(super) fn look(&self, name: &[u8]) -> io::Result<Option<Inode>> {
         let Some(dir) = self.dir() else { return Ok(None) };
@@ -182,7 +187,7 @@ impl Target {
             Ok(())
         } else {
             Err(Error::new(ErrorKind::Conflict, "a directory was moved away while it was restored")
-                .with("path", popped.data.name.escape_ascii())
+                .with("path", show(&popped.data.name))
                 .advise("leave the target alone and run it again"))
         }
     }
@@ -244,4 +249,32 @@ pub(super) fn is_empty(dir: BorrowedFd<'_>) -> io::Result<bool> {
     let mut listing = Listing::new();
     listing.read(openat(dir, ".", DIRECTORY, Mode::empty())?)?;
     Ok(listing.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_second_restore_waits_for_the_first() {
+        let place = tempfile::tempdir().unwrap();
+        let first = Target::open(place.path(), true).unwrap();
+        let (opened, second) = mpsc::channel();
+        let root = place.path().to_owned();
+        let thread = std::thread::spawn(move || opened.send(Target::open(&root, true).map(drop)).unwrap());
+        assert!(matches!(second.recv_timeout(Duration::from_millis(200)), Err(mpsc::RecvTimeoutError::Timeout)));
+        drop(first);
+        second.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_plan_does_not_lock() {
+        let place = tempfile::tempdir().unwrap();
+        let _restore = Target::open(place.path(), true).unwrap();
+        assert!(Target::open(place.path(), false).is_ok());
+    }
 }

@@ -207,3 +207,22 @@ fn mode(entry: &Entry, lacks: &Lacks) -> Mode {
 fn times(entry: &Entry) -> Timestamps {
     Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: entry.mtime.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_takes_a_name_that_is_taken_only_when_it_may() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = std::fs::File::open(place.path()).unwrap();
+        std::fs::write(place.path().join("name"), "old").unwrap();
+        for (replace, expected, content) in [(false, Err(Errno::EXIST), "old"), (true, Ok(()), "")] {
+            discard(dir.as_fd()).unwrap();
+            partial_file(dir.as_fd()).unwrap();
+            assert_eq!(settle(dir.as_fd(), b"name", replace), expected);
+            assert_eq!(std::fs::read_to_string(place.path().join("name")).unwrap(), content);
+        }
+        assert_eq!(directory(dir.as_fd(), b"name").err(), Some(Errno::EXIST));
+    }
+}

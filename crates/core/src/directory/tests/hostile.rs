@@ -124,36 +124,49 @@ async fn malformed_archives_are_corrupt_and_say_where() {
     };
     let huge = [header("h", b'x', "", 5 << 20), vec![b'1'; 5 << 20]].concat();
     let table = [
-        ("nothing", Archive::new(vec![])),
-        ("not tar", Archive::new(vec![b'x'; 4096])),
-        ("no end mark", Archive::new(file("a", "b"))),
-        ("a flipped bit in a name", flipped(0)),
-        ("a flipped bit in a checksum", flipped(150)),
-        ("a zero block in between", archive(&[file("a", ""), vec![0; 512], file("b", "")])),
-        ("a size that is no number", sized(b"00000000x00\0")),
-        ("a negative size", sized(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")),
-        ("a size of 8 EiB", sized(b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff")),
-        ("an unknown type", archive(&[entry("a", b'S', "", b"")])),
-        ("a record without end", archive(&[records("30 path=short\n"), file("a", "")])),
-        ("a record of length 0", archive(&[records("0 path=a\n"), file("a", "")])),
-        ("a size that is text", archive(&[records(&record("size=many")), file("a", "")])),
-        ("an owner beyond 32 bits", archive(&[records(&record("uid=4294967296")), file("a", "")])),
-        ("an extended header at the end", archive(&[records(&record("path=a"))])),
-        ("an extended header of 5 MiB", archive(&[huge])),
-        ("extended headers without end", archive(&vec![records(&record(&"x=".repeat(200_000))); 20])),
-        ("a sparse file without length", sparse("x=y", "1\n0\n4\n")),
-        ("a sparse map that is no map", sparse("GNU.sparse.realsize=10", "one\n")),
-        ("a sparse map without end", sparse("GNU.sparse.realsize=10", "9\n0\n")),
-        ("sparse extents that overlap", sparse("GNU.sparse.realsize=10", "2\n0\n2\n1\n2\n")),
-        ("sparse extents beyond the end", sparse("GNU.sparse.realsize=10", "1\n8\n4\n")),
-        ("sparse extents that wrap around", sparse("GNU.sparse.realsize=10", "1\n18446744073709551615\n4\n")),
-        ("sparse extents that do not add up", sparse("GNU.sparse.realsize=10", "1\n0\n3\n")),
-        ("a million sparse extents", sparse("GNU.sparse.realsize=10", "99999999999\n")),
-        ("a sparse format of tomorrow", archive(&[records(&record("GNU.sparse.major=2")), file("a", "")])),
+        ("nothing", "ends in the middle", Archive::new(vec![])),
+        ("not tar", "checksum", Archive::new(vec![b'x'; 4096])),
+        ("no end mark", "ends in the middle", Archive::new(file("a", "b"))),
+        ("a flipped bit in a name", "checksum", flipped(0)),
+        ("a flipped bit in a checksum", "checksum", flipped(150)),
+        ("a zero block in between", "one block of zeros", archive(&[file("a", ""), vec![0; 512], file("b", "")])),
+        ("a size that is no number", "number is malformed", sized(b"00000000x00\0")),
+        ("a negative size", "number is malformed", sized(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")),
+        ("a size of 8 EiB", "ends in the middle", sized(b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff")),
+        ("an unknown type", "unknown type", archive(&[entry("a", b'S', "", b"")])),
+        ("a record without end", "record of an extended header", archive(&[records("30 path=short\n"), file("a", "")])),
+        ("a record of length 0", "record of an extended header", archive(&[records("0 path=a\n"), file("a", "")])),
+        ("a size that is text", "record's value", archive(&[records(&record("size=many")), file("a", "")])),
+        ("an owner beyond 32 bits", "record's value", archive(&[records(&record("uid=4294967296")), file("a", "")])),
+        ("an extended header at the end", "after an extended header", archive(&[records(&record("path=a"))])),
+        ("an extended header of 5 MiB", "longer than 4 MiB", archive(&[huge])),
+        (
+            "extended headers without end",
+            "longer than 4 MiB",
+            archive(&vec![records(&record(&"x=".repeat(200_000))); 20]),
+        ),
+        ("a sparse file without length", "no length", sparse("x=y", "1\n0\n4\n")),
+        ("a sparse map that is no map", "map is malformed", sparse("GNU.sparse.realsize=10", "one\n")),
+        ("a sparse map without end", "map is", sparse("GNU.sparse.realsize=10", "9\n0\n")),
+        ("sparse extents that overlap", "overlap", sparse("GNU.sparse.realsize=10", "2\n0\n2\n1\n2\n")),
+        ("sparse extents beyond the end", "beyond its end", sparse("GNU.sparse.realsize=10", "1\n8\n4\n")),
+        (
+            "sparse extents that wrap around",
+            "beyond its end",
+            sparse("GNU.sparse.realsize=10", "1\n18446744073709551615\n4\n"),
+        ),
+        ("sparse extents that do not add up", "do not add up", sparse("GNU.sparse.realsize=10", "1\n0\n3\n")),
+        ("a million sparse extents", "1,048,576", sparse("GNU.sparse.realsize=10", "99999999999\n")),
+        (
+            "a sparse format of tomorrow",
+            "other than 1.0",
+            archive(&[records(&record("GNU.sparse.major=2")), file("a", "")]),
+        ),
     ];
-    for (name, broken) in table {
+    for (name, why, broken) in table {
         let error = Directory::new("/nowhere").check(&broken).await.expect_err(name);
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error}");
+        assert!(error.message().contains(why), "{name}: {error}");
         assert!(error.context("offset").is_some() && error.context("item") == Some("tree"), "{name}: {error}");
         let place = Place::new();
         let error = import(&broken, &place.target(), &ImportOptions::default()).await.expect_err(name);

@@ -120,6 +120,18 @@ async fn an_apply_is_never_more_destructive_than_its_plan() {
 }
 
 #[tokio::test]
+async fn a_link_to_a_file_that_stayed_is_not_made() {
+    let archive = archive(&[file("a", "theirs"), entry("b", b'1', "a", b"")]);
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("a"), "mine").unwrap();
+    let report = import(&archive, place.path(), &ImportOptions::default()).await.unwrap();
+    let problems: Vec<_> = report.problems.iter().map(|p| (&p.what[..], &p.why[..])).collect();
+    assert_eq!((problems.len(), problems[0].0, problems[1].0), (2, "a", "b"));
+    assert!(problems[1].1.contains("not the archive's"), "{problems:?}");
+    assert_eq!(tree(place.path()), [("a".to_owned(), "mine".to_owned())]);
+}
+
+#[tokio::test]
 async fn counting_by_facts_and_by_reading_agree() {
     let (place, _) = scene();
     let archive = export_all(place.path()).await;
