@@ -101,6 +101,9 @@ async fn planted_days(content: impl AsRef<[u8]>) -> (World, Backstay, Vec<PointI
 #[tokio::test(start_paused = true)]
 async fn plants_push_no_point_out() {
     let (_, backstay, points) = planted_days("{}").await;
+    assert_eq!(backstay.vault().points().latest("db").await.expect("the newest real one").id, points[9]);
+    let status = backstay.status().await.expect("a status");
+    assert_eq!(status.tiers[0].components[0].newest.as_ref(), Some(&points[9]));
     let plan = backstay.prune("daily").plan().await.expect("a plan");
     let expiring: Vec<&PointId> = plan
         .steps

@@ -157,7 +157,8 @@ impl BackstayBuilder {
         self
     }
 
-    /// Ends runs at SIGTERM and SIGINT: nothing is committed, hooks are undone, the run fails as cancelled. Off by default,
+    /// Ends runs at SIGTERM and SIGINT: nothing is committed unless the commit had begun, hooks are undone, the run fails
+    /// as cancelled. Off by default,
     /// because signals belong to the program: from its first run on they do nothing else any more, so that a program that
     /// goes on between runs must hear them itself.
     pub fn stop_on_signals(mut self) -> Self {

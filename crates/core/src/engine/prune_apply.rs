@@ -158,7 +158,9 @@ impl Pruner<'_> {
     async fn stands(&self, id: &PointId, tombstone: &VerifiedMark) -> Result<bool> {
         match self.vault.get_small(&layout::manifest(id)?, MAX_MANIFEST_BYTES).await {
             Ok((_, manifest)) if Sha256::of(&manifest) == tombstone.mark.manifest => Ok(true),
-            Ok(_) => Err(Error::new(ErrorKind::Untrusted, "the tombstone was made for another manifest")),
+            Ok(_) => Err(Error::new(ErrorKind::Untrusted, "the tombstone was made for another manifest")
+                .with("point", id)
+                .advise("look at the point: remove the tombstone, or the point, by hand")),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }

@@ -193,3 +193,56 @@ fn split_lines(body: ByteStream) -> BoxStream<'static, Result<DetailLine>> {
         }
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::{Blake3, Sha256};
+    use crate::store::MemoryStore;
+    use crate::vault::details::StoredParts;
+    use crate::vault::{Keyring, Status};
+
+    #[tokio::test]
+    async fn lines_may_arrive_in_pieces_but_not_end_in_the_middle() {
+        let line = b"{\"component\":{\"name\":\"db\"}}\n";
+        let split = |bytes: &[u8], at: usize| {
+            let pieces = [&bytes[..at], &bytes[at..]].map(|piece| Ok(bytes::Bytes::copy_from_slice(piece)));
+            split_lines(Box::pin(futures_util::stream::iter(pieces))).collect::<Vec<_>>()
+        };
+        let two = [line.as_slice(), line].concat();
+        for at in 0..two.len() {
+            assert!(split(&two, at).await.iter().all(Result::is_ok));
+            let cut = split(&two[..two.len() - 1], at.min(two.len() - 1)).await;
+            assert_eq!((cut.len(), cut[1].as_ref().unwrap_err().kind()), (2, ErrorKind::Corrupt));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_details_reach_no_object_that_the_manifest_does_not_name() {
+        let vault = Vault::create(MemoryStore::new()).keyring(&Keyring::generate().unwrap()).build().await.unwrap();
+        let own = "items/prod/daily/20261120t064200z-abcdefgh/abcdefgh/000000-db.zst";
+        let manifest: Manifest = serde_json::from_value(serde_json::json!({
+            "vault": vault.id(), "source": "prod", "tier": "daily", "id": "20261120t064200z-abcdefgh",
+            "attempt": "abcdefgh", "status": "complete", "started": "2026-11-20T06:42:00Z",
+            "completed": "2026-11-20T06:42:00Z", "components": [{ "name": "db", "kind": "mock", "outcome": "good",
+            "bytes": 1, "objects": [{ "key": own, "bytes": 1, "sha256": Sha256::of(b"x") }] }],
+        }))
+        .unwrap();
+        let (id, committed) = (manifest.point(), manifest.completed);
+        let point = Point { id, manifest, sha256: Sha256::of(b""), signer: "me".into(), committed };
+        let items = PointItems::new(&vault, &point, &"db".parse().unwrap()).unwrap();
+        let line = |key: &str| ItemLine {
+            component: "db".parse().unwrap(),
+            name: "rows".into(),
+            format: "mock".into(),
+            bytes: 1,
+            blake3: Blake3::of(b"x"),
+            facts: crate::source::Facts::new(),
+            objects: vec![StoredParts { key: key.parse().unwrap(), parts: vec![Blake3::of(b"x")] }],
+        };
+        assert_eq!(point.manifest.status, Status::Complete);
+        assert!(items.reader(&line(own)).is_ok());
+        let foreign = items.reader(&line(&own.replace("000000", "000001"))).err().unwrap();
+        assert_eq!(foreign.kind(), ErrorKind::Corrupt);
+    }
+}
