@@ -18,38 +18,26 @@ pub(crate) struct Lane {
     own: Arc<Semaphore>,
     reserved: Arc<Reservation>,
     bytes: usize,
-    capacity: usize,
     budget: Budget,
 }
 
 impl Lane {
-    /// Buffers of `bytes` as accounted and of `capacity`. `reserved` holds what the lane's own one takes.
-    pub(crate) fn new(reserved: &Arc<Reservation>, bytes: usize, capacity: usize, budget: &Budget) -> Self {
-        Self {
-            own: Arc::new(Semaphore::new(1)),
-            reserved: Arc::clone(reserved),
-            bytes,
-            capacity,
-            budget: budget.clone(),
-        }
+    /// Buffers of `bytes`. `reserved` holds what the lane's own one takes.
+    pub(crate) fn new(reserved: &Arc<Reservation>, bytes: usize, budget: &Budget) -> Self {
+        Self { own: Arc::new(Semaphore::new(1)), reserved: Arc::clone(reserved), bytes, budget: budget.clone() }
     }
 
     /// The next empty buffer; waits for the lane's own one while there is no other.
     pub(crate) async fn buffer(&self) -> Result<Buffer> {
-        self.buffer_of(self.bytes, self.capacity).await
-    }
-
-    /// As [`buffer`](Self::buffer), but smaller, where it is known that less is needed.
-    pub(crate) async fn buffer_of(&self, bytes: usize, capacity: usize) -> Result<Buffer> {
         let lease = if let Ok(permit) = Arc::clone(&self.own).try_acquire_owned() {
             self.own_lease(permit)
-        } else if let Some(extra) = self.budget.try_reserve(bytes) {
+        } else if let Some(extra) = self.budget.try_reserve(self.bytes) {
             Lease(Kind::Extra(extra))
         } else {
             let permit = Arc::clone(&self.own).acquire_owned().await;
             self.own_lease(permit.map_err(|error| Error::new(ErrorKind::Other, "the lane is closed").because(error))?)
         };
-        let content = self.budget.idle().take(capacity, self.budget.limits().bytes);
+        let content = self.budget.idle().take(self.bytes, self.budget.limits().bytes);
         Ok(Buffer { content, lease: Some(lease), budget: self.budget.clone() })
     }
 
@@ -120,6 +108,9 @@ impl Drop for Buffer {
 #[derive(Debug, Default)]
 pub(crate) struct Idle(Mutex<State>);
 
+/// What a frame that does not shrink may need beyond its plain size.
+const SLACK: usize = 64 << 10;
+
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<Vec<u8>>,
@@ -128,16 +119,18 @@ struct State {
 }
 
 impl Idle {
-    fn take(&self, capacity: usize, limit: u64) -> Vec<u8> {
+    fn take(&self, bytes: usize, limit: u64) -> Vec<u8> {
+        // Few sizes, so that what one step leaves suits another. Memory beyond what is used is never touched.
+        let capacity = bytes.saturating_sub(SLACK).next_power_of_two() + SLACK;
         let mut state = self.lock();
-        let fits = |buffer: &Vec<u8>| buffer.capacity() >= capacity && buffer.capacity() / 2 <= capacity;
+        let fits = |buffer: &Vec<u8>| (capacity..=capacity + SLACK).contains(&buffer.capacity());
         let taken = state.waiting.iter().rposition(fits).map(|at| state.waiting.swap_remove(at));
-        state.waiting_bytes -= taken.as_ref().map_or(0, |buffer| buffer.capacity() as u64);
+        state.waiting_bytes -= taken.as_ref().map_or(0, size);
         let buffer = taken.unwrap_or_else(|| Vec::with_capacity(capacity));
-        state.live_bytes += buffer.capacity() as u64;
+        state.live_bytes += size(&buffer);
         while state.waiting_bytes + state.live_bytes > limit {
             let Some(surplus) = state.waiting.pop() else { break };
-            state.waiting_bytes -= surplus.capacity() as u64;
+            state.waiting_bytes -= size(&surplus);
         }
         buffer
     }
@@ -145,11 +138,11 @@ impl Idle {
     /// A buffer is in use no longer, or is somebody else's memory now.
     fn let_go(&self, buffer: &Vec<u8>) {
         let mut state = self.lock();
-        state.live_bytes = state.live_bytes.saturating_sub(buffer.capacity() as u64);
+        state.live_bytes = state.live_bytes.saturating_sub(size(buffer));
     }
 
     fn put(&self, mut buffer: Vec<u8>, limit: u64) {
-        let bytes = buffer.capacity() as u64;
+        let bytes = size(&buffer);
         let mut state = self.lock();
         if state.waiting_bytes + state.live_bytes + bytes <= limit {
             buffer.clear();
@@ -164,6 +157,11 @@ impl Idle {
     }
 }
 
+/// What a buffer counts for; its slack is hardly ever used.
+fn size(buffer: &Vec<u8>) -> u64 {
+    buffer.capacity().saturating_sub(SLACK) as u64
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
@@ -175,7 +173,7 @@ mod tests {
     async fn a_lane_goes_on_with_its_own_buffer_when_the_budget_is_spent() {
         let budget = Budget::inline(Limits { bytes: 100 << 10, ..Limits::default() });
         let reserved = Arc::new(budget.reserve(80 << 10).await.unwrap());
-        let lane = Lane::new(&reserved, 20 << 10, 20 << 10, &budget);
+        let lane = Lane::new(&reserved, 20 << 10, &budget);
         let own = lane.buffer().await.unwrap();
         let extra = lane.buffer().await.unwrap();
         let mut third = Box::pin(lane.buffer());
@@ -191,7 +189,7 @@ mod tests {
     async fn what_is_handed_out_counts_until_its_lease_ends_and_its_memory_is_used_again() {
         let budget = Budget::inline(Limits { bytes: 100 << 10, ..Limits::default() });
         let reserved = Arc::new(budget.reserve(100 << 10).await.unwrap());
-        let lane = Lane::new(&reserved, 50 << 10, 50 << 10, &budget);
+        let lane = Lane::new(&reserved, 50 << 10, &budget);
         let mut buffer = lane.buffer().await.unwrap();
         buffer.extend_from_slice(b"content");
         let place = buffer.as_ptr();
@@ -203,24 +201,25 @@ mod tests {
         assert_eq!(bytes.slice(2..4), "nt"[..]);
         drop(bytes);
         let reserved = Arc::new(budget.reserve(100 << 10).await.unwrap());
-        let lane = Lane::new(&reserved, 50 << 10, 50 << 10, &budget);
+        let lane = Lane::new(&reserved, 50 << 10, &budget);
         let again = lane.buffer().await.unwrap();
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
     }
 
     #[test]
     fn idle_memory_gives_way_to_other_sizes() {
-        let idle = Idle::default();
-        let buffers: Vec<_> = (0..4).map(|_| idle.take(1000, 4000)).collect();
+        const MIB: usize = 1 << 20;
+        let (idle, limit) = (Idle::default(), 4 << 20);
+        let buffers: Vec<_> = (0..4).map(|_| idle.take(MIB, limit)).collect();
         for buffer in buffers {
             idle.let_go(&buffer);
-            idle.put(buffer, 4000);
+            idle.put(buffer, limit);
         }
-        assert_eq!(idle.lock().waiting_bytes, 4000);
-        let large = idle.take(3000, 4000);
-        assert_eq!(idle.lock().waiting_bytes, 1000);
-        assert_eq!(idle.lock().live_bytes, 3000);
-        idle.put(large, 4000);
-        assert_eq!(idle.lock().waiting_bytes, 1000, "what was not let go finds no room");
+        assert_eq!(idle.lock().waiting_bytes, limit);
+        let large = idle.take(2 * MIB + 1000, limit);
+        assert_eq!(idle.lock().waiting_bytes, 2 << 20);
+        assert_eq!(idle.lock().live_bytes, 2 << 20);
+        idle.put(large, limit);
+        assert_eq!(idle.lock().waiting_bytes, 2 << 20, "what was not let go finds no room");
     }
 }

@@ -200,7 +200,7 @@ impl Lanes {
         let packed = packed_capacity(plain);
         let budget = &reader.budget;
         let reserved: Arc<Reservation> = Arc::new(budget.reserve(part + plain + packed).await?);
-        let lane = |bytes| Lane::new(&reserved, bytes, bytes, budget);
+        let lane = |bytes| Lane::new(&reserved, bytes, budget);
         Ok(Self { parts: lane(part), packed: lane(packed), plain: lane(plain) })
     }
 }

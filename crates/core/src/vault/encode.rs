@@ -118,9 +118,9 @@ impl Encoder {
         let seal = options.recipient.as_ref().map(|r| seal::begin(std::slice::from_ref(r), random)).transpose()?;
 
         let reserved = Arc::new(budget.reserve(frame_bytes + packed_bytes + PART).await?);
-        let plain = Lane::new(&reserved, frame_bytes, frame_bytes, budget);
-        let packed = Lane::new(&reserved, packed_bytes, packed_bytes, budget);
-        let parts = Lane::new(&reserved, PART, PART, budget);
+        let plain = Lane::new(&reserved, frame_bytes, budget);
+        let packed = Lane::new(&reserved, packed_bytes, budget);
+        let parts = Lane::new(&reserved, PART, budget);
 
         let queue = budget.limits().workers.get();
         let (frames, steps) = mpsc::channel(queue);

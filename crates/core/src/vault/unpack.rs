@@ -119,8 +119,7 @@ impl Unpacker {
             return Err(corrupt("the item holds more bytes than recorded").with("recorded", self.limit));
         }
         self.table.push(packed.len(), len)?;
-        let room = len.max(1);
-        let mut plain = self.plain.buffer_of(room, room).await?;
+        let mut plain = self.plain.buffer().await?;
         let job = self.budget.run(move || {
             frame::decompress(&packed, len, &mut plain).map_err(|error| error.with("plain offset", offset))?;
             Ok(plain)
