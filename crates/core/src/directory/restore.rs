@@ -85,11 +85,13 @@ impl<R: Record> Restore<R> {
     /// Leaves the root and waits until everything rests on disk. Gives back the record and notes for people.
     pub(super) fn finish(mut self) -> Result<(R, Vec<String>)> {
         if matches!(self.mode, Mode::Apply(_)) {
-            let root = self.target.root().map(|root| root.try_clone_to_owned());
+            let failed = |e| errno::error(e, "write to disk", "the target's file system");
+            let flags = super::stack::DIRECTORY;
+            // Opened anew, so that the lock on the root ends here and not with a disk that takes its time.
+            let root = self.target.root().map(|root| rustix::fs::openat(root, ".", flags, rustix::fs::Mode::empty()));
+            let root = root.transpose().map_err(failed)?;
             self.leave()?;
             if let Some(root) = root {
-                let failed = |e| errno::error(e, "write to disk", "the target's file system");
-                let root = root.map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
                 rustix::fs::syncfs(root).map_err(failed)?;
             }
         }

@@ -48,9 +48,14 @@ impl Target {
         let open = || rustix::fs::open(root, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty());
         let mut fd = open();
         if make && matches!(fd, Err(Errno::NOENT)) {
-            rustix::fs::mkdir(root, Mode::RWXU).map_err(|e| {
-                errno::error(e, "create target", root.display()).advise("create the directory in which it is to lie")
-            })?;
+            match rustix::fs::mkdir(root, Mode::RWXU) {
+                // Another restore was faster; which of the two goes first is for the lock to say.
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => {
+                    return Err(errno::error(error, "create target", root.display())
+                        .advise("create the directory in which it is to lie"));
+                }
+            }
             fd = open();
         }
         let mut target = Self { stack: Stack::new(), waiting: 0 };
@@ -215,7 +220,7 @@ impl Target {
 /// One restore at a time: two would take each other's unfinished files for leftovers. A restore whose caller gave it up
 /// ends within moments, so this waits for some. The lock ends with the last descriptor of the root.
 fn lock(dir: BorrowedFd<'_>, root: &Path) -> Result<()> {
-    let mut waits = 100;
+    let mut waits = 600;
     loop {
         match flock(dir, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) if waits > 0 => std::thread::sleep(std::time::Duration::from_millis(50)),
