@@ -161,6 +161,22 @@ async fn a_cancelled_run_says_truly_whether_its_point_exists() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_what_runs_and_lets_nothing_begin() {
+    let world = World::new(3).await;
+    let script = ExportScript::new([("rows", TEXT)]).fault(ExportFault::Hang);
+    let backstay = program(world.vault().await, MockExporter::scripted(script));
+    let mut handle = backstay.backup("daily").start();
+    let hangs = tokio::time::timeout(Duration::from_secs(3600), &mut handle).await;
+    assert!(hangs.is_err(), "it waits for its exporter");
+    let down = tokio::time::timeout(Duration::from_secs(60), backstay.shutdown()).await;
+    down.expect("a shutdown ends it");
+    assert_eq!(handle.await.expect_err("it was ended").kind(), ErrorKind::Cancelled);
+    let before = world.keys("").await;
+    assert_eq!(backstay.backup("daily").await.expect_err("too late").kind(), ErrorKind::Cancelled);
+    assert_eq!(world.keys("").await, before, "a run that may not begin leaves no trace");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_exporter_that_calls_its_failure_partial_makes_no_partial_point() {
     let world = World::new(3).await;
     let script = ExportScript::new([("rows", TEXT)]).fault(ExportFault::AtEnd(ErrorKind::Partial));

@@ -29,6 +29,10 @@ async fn no_way_of_failing_is_taken_for_success() {
         ("late", dying()),
         ("after the last item", script().fault(ExportFault::AtEnd(ErrorKind::Unavailable))),
         ("a writer dropped", script().fault(ExportFault::DropWriter)),
+        (
+            "the second writer dropped",
+            ExportScript::new([("good", TEXT), ("rows", TEXT)]).fault(ExportFault::DropWriter),
+        ),
         ("a panic", script().fault(ExportFault::Panic)),
     ];
     for (what, script) in faults {
