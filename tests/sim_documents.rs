@@ -4,9 +4,9 @@ mod support;
 
 use std::time::Duration;
 
-use backstay::engine::{PruneAction, PrunePlan};
+use backstay::engine::{PruneAction, PrunePlan, VerifyReport};
 use backstay::vault::Purpose;
-use backstay::{Backstay, ErrorKind, PointId, Result};
+use backstay::{Backstay, Depth, ErrorKind, PointId, Result, Sha256};
 use serde_json::{Value, json};
 use support::{World, exporter, program, restored};
 
@@ -231,5 +231,30 @@ async fn a_retirement_counts_for_its_vault_source_and_component_only() {
         let plan = plan(&backstay).await.expect("a plan");
         assert_eq!(action(&plan, &first), expected, "{field}: {plan}");
         assert_eq!(plan.strange.len(), usize::from(expected == PruneAction::Keep), "{field}: {plan}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_signed_wrong_is_found_by_decoding() {
+    let (world, backstay, points) = three_points().await;
+    let id = &points[0];
+    let item = world.keys(&format!("items/{id}")).await.remove(0);
+    let (good, manifest) = (world.read(&item).await, world.json(&format!("points/{id}.json")).await);
+    let entry = |key: &str, bytes: &[u8]| json!({ "key": key, "bytes": bytes.len(), "sha256": Sha256::of(bytes) });
+    let spare = item.replace("000000", "000009");
+    world.overwrite(&spare, "nobody's").await;
+    for (what, content, objects) in [
+        ("other bytes", b"other bytes".as_slice(), json!([entry(&item, b"other bytes")])),
+        ("one object too many", &good, json!([entry(&item, &good), entry(&spare, b"nobody's")])),
+    ] {
+        world.overwrite(&item, content.to_vec()).await;
+        let mut changed = manifest.clone();
+        changed["components"][0]["objects"] = objects;
+        put_manifest(&world, id, &changed).await;
+        let stored = backstay.verify(id).depth(Depth::Stored).await.expect(what);
+        assert_eq!(stored.reached, Some(Depth::Stored), "{what}");
+        let error = backstay.verify(id).depth(Depth::Decoded).await.expect_err(what);
+        let report: &VerifyReport = error.payload().expect("the report comes along");
+        assert_eq!((report.reached, report.findings.len()), (Some(Depth::Stored), 1), "{what}: {error}");
     }
 }

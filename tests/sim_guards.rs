@@ -2,20 +2,55 @@
 
 mod support;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use backstay::engine::{PruneAction, PruneReport, VerifyReport};
-use backstay::source::ImportOptions;
+use backstay::source::{
+    CheckReport, ImportOptions, ImportPlan, ImportReport, ItemInfo, ItemSource, Problem, ResourceImporter,
+};
 use backstay::store::{Lock, ObjectStore, Operation};
 use backstay::vault::SigningKey;
-use backstay::{Backstay, Depth, ErrorKind, Keep, MemoryStore, Name, PointId, Tier, Vault};
+use backstay::{Backstay, Depth, ErrorKind, Keep, MemoryStore, Name, PointId, Result, Tier, Vault};
 use backstay_testkit::SeededRandom;
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::mock::{ExportScript, MockExporter, MockImporter};
 use jiff::ToSpan;
 use support::gate::Gates;
 use support::{World, exporter, inline_budget, program, restored};
+
+/// Restores everything, and says that one entry failed.
+#[derive(Debug)]
+struct Torn(MockImporter);
+
+#[async_trait]
+impl ResourceImporter for Torn {
+    fn accepts(&self, item: &ItemInfo) -> bool {
+        self.0.accepts(item)
+    }
+
+    async fn check(&self, items: &dyn ItemSource) -> Result<CheckReport> {
+        self.0.check(items).await
+    }
+
+    async fn plan(&self, items: &dyn ItemSource, options: &ImportOptions) -> Result<ImportPlan> {
+        self.0.plan(items, options).await
+    }
+
+    async fn apply(&self, items: &dyn ItemSource, plan: ImportPlan) -> Result<ImportReport> {
+        let mut report = self.0.apply(items, plan).await?;
+        report.problems.push(Problem::new("row 7", "it was locked"));
+        Ok(report)
+    }
+}
+
+impl fmt::Display for Torn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Torn")
+    }
+}
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const TEXT: &[u8] = b"content";
@@ -132,15 +167,21 @@ async fn marks_of_a_point_that_is_not_there_are_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deletion_begins_with_the_manifest_and_ends_with_the_tombstone() {
-    for (refuses, manifest_stays) in [("points/", true), ("items/", false), ("details/", false), ("sigs/", false)] {
+    for (refuses, manifest_stays) in
+        [("points/", true), ("items/", false), ("details/", false), ("sigs/", false), ("then sigs/", false)]
+    {
         let (world, backstay, points) = three_points(MemoryStore::new()).await;
         backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("a tombstone");
         world.clock.advance(DAY * 2);
         let before = of_point(&world, &points[0]).await;
         let store = FaultyStore::new(Arc::new(world.store.clone()));
         let vault = world.open(store.clone(), 5).await.expect("it opens");
-        // The object stays, and the outcome says so though the call went well.
-        store.add(Rule::new(Fault::FailFirst(ErrorKind::Denied)).on([Operation::Delete]).under(refuses));
+        store.add(match refuses.strip_prefix("then ") {
+            // The object stays, and the outcome says so though the call went well.
+            None => Rule::new(Fault::FailFirst(ErrorKind::Denied)).on([Operation::Delete]).under(refuses),
+            // They go, and nothing after them.
+            Some(under) => Rule::new(Fault::FailAfter(ErrorKind::Denied)).on([Operation::Delete]).under(under),
+        });
         let plan = program(vault, exporter(&[])).prune("daily").plan().await.expect("a plan");
         let error = plan.apply().await.expect_err("it stays");
         let report: &PruneReport = error.payload().expect("the report comes along");
@@ -225,6 +266,10 @@ async fn a_restore_asks_who_where_and_what() {
     assert!(restore().component("db").plan().await.expect_err("into what?").to_string().contains("`into`"));
     let error = restore().component("db").into(MockImporter::default().kind("other")).plan().await;
     assert_eq!(error.expect_err("it reads no such items").kind(), ErrorKind::Unsupported);
+
+    let torn = restore().component("db").into(Torn(MockImporter::default())).plan().await.expect("a plan");
+    let error = torn.apply().await.expect_err("one entry is missing");
+    assert!(error.kind() == ErrorKind::Partial && error.to_string().contains("row 7: it was locked"), "{error}");
 
     let target = MockImporter::default().fail_apply_after(0, ErrorKind::Unavailable);
     let planned = restore().component("db").into(target.clone()).plan().await.expect("a plan");

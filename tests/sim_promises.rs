@@ -135,7 +135,9 @@ async fn prune(backstay: &Backstay) -> PruneReport {
 async fn a_deletion_takes_two_steps_and_can_be_taken_back_between_them() {
     let (world, backstay, points) = three_points().await;
     assert_eq!(prune(&backstay).await.tombstoned, [points[0].clone()]);
-    assert_eq!(prune(&backstay).await.deleted, []);
+    let plan = backstay.prune("daily").plan().await.expect("a plan");
+    assert_eq!((plan.count(PruneAction::Wait), plan.count(PruneAction::Delete)), (1, 0), "{plan}");
+    assert_eq!(plan.apply().await.expect("it waits").deleted, []);
     backstay.vault().undelete(&points[0]).await.expect("within the grace");
     assert_eq!(prune(&backstay).await.tombstoned, [points[0].clone()]);
 
@@ -284,6 +286,7 @@ async fn points_whose_time_contradicts_the_stores_fill_no_slot_until_accepted() 
     assert_eq!(backstay.vault().points().latest("db").await.expect("the real one").id, real);
     let status = backstay.status().await.expect("a status");
     assert_eq!((status.tiers[0].points, status.tiers[0].doubtful), (3, 2));
+    assert_eq!(status.tiers[0].components[0].newest.as_ref(), Some(&real));
     let plan = backstay.prune("daily").plan().await.expect("a plan");
     assert_eq!(plan.count(PruneAction::Keep), 3, "{plan}");
     let doubtful = plan.steps.iter().find(|step| step.reason.contains("doubtful")).expect("shown").id.clone();
