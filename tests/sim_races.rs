@@ -231,3 +231,35 @@ async fn programs_take_turns_at_random() {
         }
     }
 }
+
+/// Whoever held a point before it was marked does not find it marked afterwards.
+#[tokio::test(start_paused = true)]
+async fn a_hold_that_comes_before_the_tombstone_leaves_none() {
+    let (mut before, mut after) = (0, 0);
+    for k in 0..40 {
+        let (world, points) = prepared(Oldest::Whole).await;
+        let gates = Gates::default();
+        let opening = tokio::spawn({
+            let (world, store) = (world.clone(), gates.store(&world.store, 0));
+            async move { world.open(store, 50).await }
+        });
+        while !opening.is_finished() {
+            gates.settled().await.into_iter().for_each(|program| gates.step(program));
+        }
+        let backstay = program(opening.await.expect("no panic").expect("it opens"), exporter(&[]));
+        let pruning = tokio::spawn(async move { backstay.prune("daily").plan().await?.apply().await });
+        for _ in 0..k {
+            gates.settled().await.into_iter().for_each(|program| gates.step(program));
+        }
+        gates.settled().await;
+        let tombstone = format!("points/{}.deleted", points[0]);
+        let was_marked = world.keys("points/").await.contains(&tombstone);
+        perform(Act::Hold, &world.backstay(&[]).await, &points).await.expect("there is time");
+        gates.open();
+        pruning.await.expect("no panic").expect("the hold is no failure");
+        let is_marked = world.keys("points/").await.contains(&tombstone);
+        assert!(was_marked || !is_marked, "held after {k} steps, and marked afterwards");
+        (before, after) = (before + u64::from(!was_marked), after + u64::from(was_marked));
+    }
+    assert!(before > 5 && after > 1, "{before} before, {after} after");
+}
