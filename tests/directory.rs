@@ -84,7 +84,10 @@ async fn the_comparison_sees_every_change() {
     };
     set_time("names/plain");
     fs::write(target.join("names/.hidden"), "another").unwrap();
-    fs::remove_file(target.join("links/b")).unwrap();
+    // A copy in the place of the second name, and a second name for what were two files.
+    fs::rename(target.join("links/b"), target.join("links/c")).unwrap();
+    fs::copy(target.join("links/c"), target.join("links/b")).unwrap();
+    fs::hard_link(source.join("names/plain"), place.join("outside")).unwrap();
     fs::remove_file(target.join("links/to a")).unwrap();
     std::os::unix::fs::symlink("b", target.join("links/to a")).unwrap();
     rustix::fs::lremovexattr(target.join("attributes/attributes"), "user.empty").unwrap();
@@ -92,12 +95,25 @@ async fn the_comparison_sees_every_change() {
     for expected in [
         "\"names/plain\": time",
         "\"names/.hidden\": content",
-        "\"links/b\": only in the first",
-        "\"links/a\": number of links",
+        "\"links/b\": hard link",
+        "\"links/c\": only in the second",
         "\"links/to a\": target",
         "\"attributes/attributes\": attributes",
     ] {
         assert!(differences.contains(expected), "{expected} in\n{differences}");
+    }
+    assert!(!differences.contains("\"names/plain\": hard link"), "a name outside the tree is nobody's business");
+
+    let (apart, joined) = (place.join("apart"), place.join("joined"));
+    for folder in [&apart, &joined] {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("a"), "same").unwrap();
+    }
+    fs::write(apart.join("b"), "same").unwrap();
+    fs::hard_link(joined.join("a"), joined.join("b")).unwrap();
+    for (a, b) in [(&apart, &joined), (&joined, &apart)] {
+        let differences = tree::diff(a, b).unwrap().join("\n");
+        assert!(differences.contains("\"b\": hard link to the same file"), "{differences}");
     }
 }
 

@@ -20,12 +20,17 @@ use rustix::fs::{
 /// What cannot be read.
 pub fn diff(a: impl AsRef<Path>, b: impl AsRef<Path>) -> io::Result<Vec<String>> {
     let mut differences = Vec::new();
-    let mut inodes = HashMap::new();
+    let mut inodes = Inodes::default();
     compare(a.as_ref(), b.as_ref(), Path::new(""), &mut inodes, &mut differences)?;
     Ok(differences)
 }
 
-type Inodes = HashMap<(u64, u64), (u64, u64)>;
+/// Which file of one tree is which of the other, both ways. Links from outside a tree do not count.
+#[derive(Default)]
+struct Inodes {
+    there: HashMap<(u64, u64), (u64, u64)>,
+    back: HashMap<(u64, u64), (u64, u64)>,
+}
 
 fn compare(a: &Path, b: &Path, path: &Path, inodes: &mut Inodes, out: &mut Vec<String>) -> io::Result<()> {
     let (left, right) = (a.join(path), b.join(path));
@@ -45,9 +50,10 @@ fn compare(a: &Path, b: &Path, path: &Path, inodes: &mut Inodes, out: &mut Vec<S
         return Ok(());
     }
     if !m.is_dir() {
-        let twin = *inodes.entry((m.dev(), m.ino())).or_insert((n.dev(), n.ino()));
-        check("hard link to the same file", "true".to_owned(), (twin == (n.dev(), n.ino())).to_string());
-        check("number of links", m.nlink().to_string(), n.nlink().to_string());
+        let (left, right) = ((m.dev(), m.ino()), (n.dev(), n.ino()));
+        let there = *inodes.there.entry(left).or_insert(right) == right;
+        let back = *inodes.back.entry(right).or_insert(left) == left;
+        check("hard link to the same file", "true".to_owned(), (there && back).to_string());
     }
     if m.is_symlink() {
         check("target", format!("{:?}", fs::read_link(&left)?), format!("{:?}", fs::read_link(&right)?));
