@@ -227,7 +227,8 @@ impl fmt::Debug for Budget {
     }
 }
 
-fn units(bytes: usize) -> Option<u32> {
+/// `bytes` as semaphores count them.
+pub(crate) fn units(bytes: usize) -> Option<u32> {
     u32::try_from(bytes.div_ceil(UNIT as usize)).ok()
 }
 

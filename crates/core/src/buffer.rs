@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::budget::{Budget, Reservation};
+use crate::budget::{Budget, Reservation, units};
 use crate::error::{Error, ErrorKind, Result};
 
-/// One step's buffers: one of its own, so that the step can always go on, and more while the budget has room.
+/// One step's buffers: room of its own for one, so that the step can always go on, and more while the budget has room.
 ///
-/// A step waits only for its own buffer, which comes back when the step after it is done. So a chain of steps never
+/// A step waits only for its own room, which comes back when the step after it is done. So a chain of steps never
 /// stands still, however many chains share the budget.
 #[derive(Clone, Debug)]
 pub(crate) struct Lane {
@@ -24,20 +24,32 @@ pub(crate) struct Lane {
 impl Lane {
     /// Buffers of `bytes`. `reserved` holds what the lane's own one takes.
     pub(crate) fn new(reserved: &Arc<Reservation>, bytes: usize, budget: &Budget) -> Self {
-        Self { own: Arc::new(Semaphore::new(1)), reserved: Arc::clone(reserved), bytes, budget: budget.clone() }
+        Self {
+            own: Arc::new(Semaphore::new(units(bytes).map_or(0, |units| units as usize))),
+            reserved: Arc::clone(reserved),
+            bytes,
+            budget: budget.clone(),
+        }
     }
 
-    /// The next empty buffer; waits for the lane's own one while there is no other.
+    /// The next empty buffer; waits for the lane's own while there is no other.
     pub(crate) async fn buffer(&self) -> Result<Buffer> {
-        let lease = if let Ok(permit) = Arc::clone(&self.own).try_acquire_owned() {
+        self.buffer_of(self.bytes).await
+    }
+
+    /// As [`buffer`](Self::buffer), where it is known that `bytes` suffice: the lane's own room may then hold several.
+    pub(crate) async fn buffer_of(&self, bytes: usize) -> Result<Buffer> {
+        let wanted = units(bytes).filter(|_| bytes <= self.bytes);
+        let wanted = wanted.ok_or_else(|| Error::new(ErrorKind::Other, "a buffer was asked for that no lane has"))?;
+        let lease = if let Ok(permit) = Arc::clone(&self.own).try_acquire_many_owned(wanted) {
             self.own_lease(permit)
-        } else if let Some(extra) = self.budget.try_reserve(self.bytes) {
+        } else if let Some(extra) = self.budget.try_reserve(bytes) {
             Lease(Kind::Extra(extra))
         } else {
-            let permit = Arc::clone(&self.own).acquire_owned().await;
+            let permit = Arc::clone(&self.own).acquire_many_owned(wanted).await;
             self.own_lease(permit.map_err(|error| Error::new(ErrorKind::Other, "the lane is closed").because(error))?)
         };
-        let content = self.budget.idle().take(self.bytes, self.budget.limits().bytes);
+        let content = self.budget.idle().take(bytes, self.budget.limits().bytes);
         Ok(Buffer { content, lease: Some(lease), budget: self.budget.clone() })
     }
 

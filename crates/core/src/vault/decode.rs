@@ -100,12 +100,12 @@ impl ItemReader {
         let lanes = Lanes::reserve(self).await?;
         let (form, table) = self.index.get_or_try_init(|| self.read_index(&lanes)).await.map_err(|e| self.at(e))?;
         let span = table.span(&range);
-        let (item, budget, form) = (Arc::clone(&self.item), self.budget.clone(), form.clone());
+        let (item, budget, form, bytes) = (Arc::clone(&self.item), self.budget.clone(), form.clone(), self.bytes);
         Ok(self.deliver(move |out| async move {
             let Lanes { parts, packed, plain } = lanes;
             let (reading, work) = Reading::new(item, form, span.packed, None, parts, budget.clone());
             let (frames, jobs) = mpsc::channel(budget.limits().workers.get());
-            let longest = span.skip + (range.end - range.start) + MAX_PLAIN as u64;
+            let longest = bytes.min(span.skip + (range.end - range.start) + MAX_PLAIN as u64);
             let unpacker = Unpacker::frames(reading, packed, plain, budget, longest, frames);
             tokio::try_join!(work, unpacker.run(), trim(jobs, span.skip, range.end - range.start, out)).map(|_| ())
         }))

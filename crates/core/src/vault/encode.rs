@@ -122,7 +122,10 @@ impl Encoder {
         let packed = Lane::new(&reserved, packed_bytes, budget);
         let parts = Lane::new(&reserved, PART, budget);
 
-        let queue = budget.limits().workers.get();
+        // Frames that wait take a quarter of the budget at most, so that parts find room too: a store that is far away
+        // needs several on their way.
+        let room = usize::try_from(budget.limits().bytes).unwrap_or(usize::MAX) / 4 / (frame_bytes + packed_bytes);
+        let queue = budget.limits().workers.get().min(room.max(1));
         let (frames, steps) = mpsc::channel(queue);
         let (sealed, to_hash) = mpsc::channel(queue);
         let (hashed, to_send) = mpsc::channel(1);

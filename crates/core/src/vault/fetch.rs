@@ -139,5 +139,6 @@ pub(crate) async fn fetch_all(
     Ok(())
 }
 
-/// Parts on their way at once.
-pub(crate) const IN_FLIGHT: usize = 4;
+/// Parts that wait between two steps. One more waits on each side: enough to hide a store's latency, and the steps after
+/// this one find room in the budget too.
+pub(crate) const WAITING: usize = 1;

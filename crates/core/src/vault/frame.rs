@@ -9,8 +9,6 @@ use crate::error::{Error, ErrorKind, Result};
 /// Most plain bytes of a frame. A frame that claims more is not one of ours, and is refused before a byte of it is
 /// decompressed.
 pub(crate) const MAX_PLAIN: usize = 8 << 20;
-/// Longest frame of [`MAX_PLAIN`] bytes that do not shrink.
-pub(crate) const MAX_PACKED: usize = MAX_PLAIN + (64 << 10);
 
 const MAGIC: u32 = 0xFD2F_B528;
 const BLOCK: usize = 128 << 10;
@@ -94,6 +92,11 @@ impl Walker {
         self.need
     }
 
+    /// Plain bytes that the frame says it holds, as soon as it has said so.
+    pub(crate) fn claimed(&self) -> Option<usize> {
+        matches!(self.next, Next::Block | Next::End).then_some(self.plain)
+    }
+
     /// Looks at the frame's first [`need`](Self::need) bytes. A skippable frame may be `longest_skippable` bytes long.
     ///
     /// # Errors
@@ -124,8 +127,8 @@ impl Walker {
             }
             Next::Skippable => return Ok(Walked::Skippable),
         }
-        if !matches!(self.next, Next::Skippable) && self.need > MAX_PACKED {
-            return Err(corrupt("it is longer than 8 MiB can become"));
+        if self.claimed().is_some_and(|plain| self.need > packed_capacity(plain)) {
+            return Err(corrupt("it is longer than what it claims to hold can become"));
         }
         Ok(Walked::Go)
     }
@@ -230,8 +233,12 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_frame_fits_even_if_it_does_not_shrink() {
-        assert!(packed_capacity(MAX_PLAIN) <= MAX_PACKED);
+    fn a_frame_longer_than_its_content_can_become_is_refused() {
+        // Raw blocks of no bytes, over and over, as a way to make a reader collect without end.
+        let mut frame = MAGIC.to_le_bytes().to_vec();
+        frame.extend_from_slice(&[0x20, 1]);
+        frame.resize(1000, 0);
+        assert!(walk(&frame).unwrap_err().to_string().contains("longer than"), "{:?}", walk(&frame));
     }
 
     #[test]

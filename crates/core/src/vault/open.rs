@@ -9,7 +9,7 @@ use crate::budget::{Budget, Job};
 use crate::buffer::{Buffer, Lane};
 use crate::error::{Error, ErrorKind, Result};
 use crate::vault::age_stream::{CHUNK, SEALED_CHUNK, StreamKey, TAG, plain_len};
-use crate::vault::fetch::{Fetching, IN_FLIGHT, StoredItem, fetch_all};
+use crate::vault::fetch::{Fetching, StoredItem, WAITING, fetch_all};
 use crate::vault::seal::{Identity, unlock};
 use crate::vault::stored::PART;
 
@@ -76,14 +76,14 @@ impl Reading {
         lane: Lane,
         budget: Budget,
     ) -> (Self, impl Future<Output = Result<()>> + Send) {
-        let (out, parts) = mpsc::channel(IN_FLIGHT);
+        let (out, parts) = mpsc::channel(WAITING);
         let skip = if form.key.is_some() { (range.start % CHUNK as u64) as usize } else { 0 };
         let reading = Self { parts, skip, left: range.end - range.start };
         let work = async move {
             let stored = form.stored_range(&range);
             let wanted = stored.start / PART as u64..stored.end.div_ceil(PART as u64);
             let first = first.filter(|_| wanted.start == 0);
-            let (fetched, fetching) = mpsc::channel(IN_FLIGHT);
+            let (fetched, fetching) = mpsc::channel(WAITING);
             let opener =
                 Opener { item: Arc::clone(&item), form, at: stored.start, end: stored.end, across: Vec::new() };
             let fetch = fetch_all(item, wanted, first, lane, budget.clone(), fetched);

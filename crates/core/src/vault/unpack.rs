@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 use crate::budget::{Budget, Job};
 use crate::buffer::{Buffer, Lane};
 use crate::error::{Error, ErrorKind, Result};
-use crate::vault::frame::{self, Walked, Walker};
+use crate::vault::frame::{self, Walked, Walker, packed_capacity};
 use crate::vault::open::Reading;
 use crate::vault::seek_table::SeekTable;
 
@@ -14,6 +14,14 @@ pub(crate) enum Plain {
     Frame(Job<Buffer>),
     /// All frames were found, and everything after them is as it must be. A queue that closes without it ended early.
     End,
+}
+
+/// A frame that has not ended.
+struct Partial {
+    walker: Walker,
+    /// Its first bytes, until they have said how much it holds. A table of frames is collected here as a whole.
+    head: Vec<u8>,
+    packed: Option<Buffer>,
 }
 
 /// Splits a compressed stream into frames.
@@ -30,7 +38,7 @@ pub(crate) struct Unpacker {
     seen: u64,
     table: SeekTable,
     table_found: bool,
-    frame: Option<(Walker, Buffer)>,
+    frame: Option<Partial>,
 }
 
 impl Unpacker {
@@ -88,38 +96,48 @@ impl Unpacker {
             if self.table_found {
                 return Err(corrupt("something follows the table of frames"));
             }
-            let (mut walker, mut packed) = match self.frame.take() {
-                Some(frame) => frame,
-                None => (Walker::new(), self.packed.buffer().await?),
-            };
-            let (taken, rest) = piece.split_at(piece.len().min(walker.need() - packed.len()));
-            packed.extend_from_slice(taken);
+            let new = || Partial { walker: Walker::new(), head: Vec::new(), packed: None };
+            let mut frame = self.frame.take().unwrap_or_else(new);
+            let bytes = frame.packed.as_deref_mut().unwrap_or(&mut frame.head);
+            let (taken, rest) = piece.split_at(piece.len().min(frame.walker.need() - bytes.len()));
+            bytes.extend_from_slice(taken);
             piece = rest;
             let mut found = Walked::Go;
-            // An empty block or header part may need no more bytes.
-            while packed.len() == walker.need() && found == Walked::Go {
-                found = walker.advance(&packed, self.table.encoded_len())?;
+            // An empty block needs no more bytes.
+            while bytes.len() == frame.walker.need() && found == Walked::Go {
+                found = frame.walker.advance(bytes, self.table.encoded_len())?;
             }
-            match found {
-                Walked::Go => self.frame = Some((walker, packed)),
-                Walked::Frame(len) => self.end_frame(packed, len).await?,
-                Walked::Skippable => self.end_table(&packed)?,
+            if let (None, Some(plain)) = (&frame.packed, frame.walker.claimed()) {
+                self.check(plain)?;
+                let mut packed = self.packed.buffer_of(packed_capacity(plain)).await?;
+                packed.extend_from_slice(&frame.head);
+                frame.packed = Some(packed);
+            }
+            match (found, frame.packed) {
+                (Walked::Go, packed) => self.frame = Some(Partial { packed, ..frame }),
+                (Walked::Frame(len), Some(packed)) => self.end_frame(packed, len).await?,
+                (_, _) => self.end_table(&frame.head)?,
             }
         }
         Ok(())
     }
 
-    async fn end_frame(&mut self, packed: Buffer, len: usize) -> Result<()> {
+    /// Whether the item has room for a frame of `len` plain bytes.
+    fn check(&self, len: usize) -> Result<()> {
         if len == 0 && self.limit > 0 {
             return Err(corrupt("a frame is empty"));
         }
-        let offset = self.seen;
-        self.seen += len as u64;
-        if self.seen > self.limit {
+        if self.seen + len as u64 > self.limit {
             return Err(corrupt("the item holds more bytes than recorded").with("recorded", self.limit));
         }
+        Ok(())
+    }
+
+    async fn end_frame(&mut self, packed: Buffer, len: usize) -> Result<()> {
+        let offset = self.seen;
+        self.seen += len as u64;
         self.table.push(packed.len(), len)?;
-        let mut plain = self.plain.buffer().await?;
+        let mut plain = self.plain.buffer_of(len).await?;
         let job = self.budget.run(move || {
             frame::decompress(&packed, len, &mut plain).map_err(|error| error.with("plain offset", offset))?;
             Ok(plain)
