@@ -34,10 +34,12 @@ impl Place {
         self.folder.join(name)
     }
 
-    /// A path where nothing is: what an earlier run left there is removed, outside the time that is taken.
+    /// A path where nothing is: what an earlier run left there is removed and what the kernel still writes is written,
+    /// outside the time that is taken.
     pub(super) fn fresh(&self, name: &str) -> Result<PathBuf> {
         let path = self.file(name);
         remove(&path)?;
+        pipe("sync", &[] as &[&str])?;
         Ok(path)
     }
 }

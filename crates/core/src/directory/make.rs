@@ -9,6 +9,7 @@ use super::entry::{Entry, Extent, Kind};
 use super::tar::reader::{Input, Reader};
 use super::write;
 use crate::error::Result;
+use crate::limits::LONGEST_WRITE;
 
 /// Writes a file. Nothing of it stays if it fails.
 pub(super) fn file<I: Input>(
@@ -46,7 +47,7 @@ fn content<I: Input>(file: BorrowedFd<'_>, entry: &Entry, archive: &mut Reader<I
     let mut at = extents.next().unwrap_or_default();
     while let Some(mut chunk) = archive.content()? {
         while !chunk.is_empty() {
-            let length = usize::try_from(at.length).unwrap_or(usize::MAX).min(chunk.len());
+            let length = usize::try_from(at.length).unwrap_or(usize::MAX).min(chunk.len()).min(LONGEST_WRITE);
             match io::retry_on_intr(|| io::pwrite(file, &chunk[..length], at.offset)) {
                 Ok(0) => return Ok(Err(Errno::IO)),
                 Ok(written) => {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ use temp::Temp;
 use upload::LocalUpload;
 use walk::Walk;
 
-/// Bytes of one chunk of a read.
-const CHUNK: u64 = 1 << 20;
+/// Bytes of one chunk of a read. Small: what many threads allocate and others free is what an allocator keeps.
+const CHUNK: u64 = 128 << 10;
 /// Lines of a listing made in one go.
 const PAGE: usize = 512;
 
@@ -126,7 +126,7 @@ impl ObjectStore for LocalStore {
         blocking(move || {
             options.check(&data).map_err(|error| error.with("key", &key))?;
             let temp = Temp::create(&root, &key)?;
-            let written = (&temp.file).write_all(&data).map_err(|error| temp.failed("put", error));
+            let written = temp.write(&data, 0).map_err(|error| temp.failed("put", error));
             written.and_then(|()| temp.commit(options.mode)).inspect_err(|_| temp.discard())
         })
         .await

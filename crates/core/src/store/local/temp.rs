@@ -1,6 +1,7 @@
 //! Content that is not an object yet: files in `.backstay-tmp/` whose names tell which key they are for.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use super::folder::{self, Folder, Opened, race};
 use super::name;
 use crate::clock::SystemRandom;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::LONGEST_WRITE;
 use crate::name::Tag;
 use crate::store::{Key, ObjectMeta, Prefix, PutMode, UploadRef, folder_conflict, upload_gone};
 
@@ -42,6 +44,12 @@ impl Temp {
 
     pub(super) fn failed(&self, operation: &'static str, cause: std::io::Error) -> Error {
         self.root.failed(operation, self.key.as_str(), cause)
+    }
+
+    /// Writes `data` at `at`.
+    pub(super) fn write(&self, data: &[u8], at: u64) -> std::io::Result<()> {
+        let places = (at..).step_by(LONGEST_WRITE);
+        data.chunks(LONGEST_WRITE).zip(places).try_for_each(|(piece, at)| self.file.write_all_at(piece, at))
     }
 
     /// Makes it the object, durably.

@@ -39,7 +39,7 @@ impl Upload for LocalUpload {
         let (temp, missing) = (Arc::clone(&self.temp), Arc::clone(&self.missing));
         missing.fetch_add(1, Ordering::Relaxed);
         Box::pin(blocking(move || {
-            temp.file.write_all_at(&data, at).map_err(|error| temp.failed("part", error))?;
+            temp.write(&data, at).map_err(|error| temp.failed("part", error))?;
             missing.fetch_sub(1, Ordering::Release);
             Ok(())
         }))
