@@ -107,14 +107,28 @@ async fn a_vault_opens_only_where_and_as_it_is_meant() {
 
     let other = World::without_vault(77);
     world.overwrite(&format!("backstay-1.{}", other.keyring.vault_id()), "").await;
-    let error = open().build().await.expect_err("two vaults claim this place");
+    let unpinned = Vault::open_read_only(world.store.clone()).trust(world.keyring.allowed_signers().clone());
+    let error = unpinned.build().await.expect_err("two vaults claim this place");
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert_eq!(open().build().await.expect("ours is pinned").id(), world.keyring.vault_id());
     world.remove(&format!("backstay-1.{}", world.keyring.vault_id())).await;
     let other = Vault::open_read_only(world.store.clone()).keyring(&other.keyring).build().await;
     assert_eq!(other.expect_err("the marker is another's").kind(), ErrorKind::Corrupt);
     world.overwrite("backstay-1.json", vec![b' '; 2 << 20]).await;
     let error = Vault::open_read_only(world.store.clone()).trust(world.keyring.allowed_signers().clone()).build().await;
     assert!(error.expect_err("too large").to_string().contains("1 MiB"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grace_leaves_time_to_take_a_deletion_back() {
+    let world = World::new(3).await;
+    let backstay = world.backstay(&[("rows", TEXT)]).await;
+    backstay.backup("daily").await.expect("a backup");
+    let hours = |hours: u64| std::time::Duration::from_secs(hours * 3600);
+    let error = backstay.prune("daily").grace(hours(1)).plan().await.expect_err("too short");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("danger_no_grace"), "{error}");
+    drop(backstay.prune("daily").grace(hours(2)).plan().await.expect("long enough"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,6 +19,7 @@ use crate::vault::points::CLOCK_TOLERANCE;
 
 /// The grace in which a deletion can be taken back, if nothing else is said.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
+const SHORTEST_GRACE: Duration = Duration::from_secs(2 * 3600);
 
 /// A prune that is asked for: make its plan, look at it, apply it.
 #[must_use = "nothing is deleted before a plan is applied"]
@@ -91,7 +92,8 @@ impl PruneRequest {
         Self { backstay, tier, grace: GRACE, no_grace: false, mass_expiry: false }
     }
 
-    /// How long a deletion that begins now can be taken back. Default: 24 hours.
+    /// How long a deletion that begins now can be taken back. Default: 24 hours; at least 2, because in the last hour it
+    /// cannot be taken back any more.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
@@ -113,8 +115,9 @@ impl PruneRequest {
     /// Decides, and changes nothing.
     ///
     /// # Errors
-    /// [`Refused`](ErrorKind::Refused) if the clocks disagree, the vault has no point, is another one or asks for unknown
-    /// features, or if more than half of the tier would go at once; each with the way on.
+    /// [`Invalid`](ErrorKind::Invalid) for a grace that is too short; [`Refused`](ErrorKind::Refused) if the clocks disagree,
+    /// the vault has no point, is another one or asks for unknown features, or if more than half of the tier would go at
+    /// once; each with the way on.
     pub async fn plan(self) -> Result<PlannedPrune> {
         let place = self.tier.clone();
         self.make_plan().await.map_err(|error| error.operation("plan prune").with("tier", place))
@@ -123,6 +126,11 @@ impl PruneRequest {
     async fn make_plan(self) -> Result<PlannedPrune> {
         let (tier_name, tier) = self.backstay.tier(&self.tier)?;
         let (vault, source) = (&self.backstay.vault, &self.backstay.source);
+        if self.grace < SHORTEST_GRACE && !self.no_grace {
+            return Err(Error::new(ErrorKind::Invalid, "so short a grace leaves no time to take a deletion back")
+                .with("grace", format!("{:?}", self.grace))
+                .advise("give it 2 hours at least; `danger_no_grace` deletes at once"));
+        }
         vault.check_writable()?;
         vault.check_may_delete().await?;
         let now = self.agreed_time().await?;

@@ -147,7 +147,9 @@ impl Pruner<'_> {
         let (signature, beside): (Vec<Key>, Vec<Key>) =
             beside.into_iter().filter(|key| *key != last).partition(|key| own_signature.contains(key));
         self.delete_keys(beside).await?;
-        self.delete_keys([last].into_iter().chain(signature)).await?;
+        // Two calls: a tombstone without its signature would be nobody's.
+        self.delete_keys([last]).await?;
+        self.delete_keys(signature).await?;
         self.observers.emit(&Event::Deleted { point: id.clone(), bytes: work.bytes });
         report.deleted.push(id.clone());
         report.bytes += work.bytes;

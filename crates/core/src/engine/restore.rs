@@ -17,6 +17,7 @@ use crate::source::{ImportOptions, ImportPlan, ImportReport, ItemInfo, ItemSourc
 use crate::store::{BoxStream, ByteStream};
 use crate::vault::Vault;
 use crate::vault::items::PointItems;
+use crate::vault::manifest::Outcome;
 
 /// A restore that is asked for: from which point, which component, into what.
 #[must_use = "nothing is restored before a plan is applied"]
@@ -42,6 +43,9 @@ pub struct RestorePlan {
     pub component: Name,
     /// What the importer would do.
     pub import: ImportPlan,
+    /// Whether the export missed some of the component: what is not in the point does not come back.
+    #[serde(default)]
+    pub incomplete: bool,
 }
 
 /// A plan together with what it takes to apply it.
@@ -106,6 +110,7 @@ impl RestoreRequest {
             manifest,
             component: items.inner.component().name.clone(),
             import,
+            incomplete: items.inner.component().outcome != Outcome::Good,
         };
         Ok(PlannedRestore { plan, items, importer })
     }
@@ -249,7 +254,11 @@ impl Deref for PlannedRestore {
 
 impl fmt::Display for RestorePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {}: {}", self.component, self.point, self.import)
+        write!(f, "{} of {}: {}", self.component, self.point, self.import)?;
+        if self.incomplete {
+            f.write_str("\n  the export missed some of it: what is not in the point does not come back")?;
+        }
+        Ok(())
     }
 }
 

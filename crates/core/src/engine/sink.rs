@@ -141,7 +141,12 @@ impl Writer {
 impl ItemWriter for Writer {
     async fn write(&mut self, data: Bytes) -> Result<()> {
         let length = data.len() as u64;
-        self.encoder.lock().await.as_mut().ok_or_else(|| self.given_up())?.write(data).await?;
+        let mut place = self.encoder.lock().await;
+        // Out of its place meanwhile: a call that is dropped in the middle may have lost bytes, so the item goes with it.
+        let mut encoder = place.take().ok_or_else(|| self.given_up())?;
+        encoder.write(data).await?;
+        *place = Some(encoder);
+        drop(place);
         self.bytes += length;
         if self.bytes - self.told >= PROGRESS_STEP {
             self.told = self.bytes;

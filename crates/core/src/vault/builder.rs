@@ -282,8 +282,13 @@ impl VaultBuilder {
             ([one], Some(id)) if *one == id.to_string() => Ok(id.clone()),
             ([other], Some(id)) => Err(error(ErrorKind::Refused, format!("here is vault {other}, not {id}"))
                 .advise("check the place and the keyring: they belong to two vaults")),
+            (many, Some(id)) if many.contains(&id.to_string()) => {
+                // Whoever may add objects can plant one; our own is pinned.
+                tracing::warn!(store = %self.store, beacons = many.join(", "), "somebody put the beacon of another vault here");
+                Ok(id.clone())
+            }
             (many, _) => Err(error(ErrorKind::Refused, format!("two vaults claim this place: {}", many.join(", ")))
-                .advise("somebody put a second marker; remove the one that is not yours")),
+                .advise("somebody put a second marker: name yours by `id` or `keyring`, and remove the other")),
         }
     }
 

@@ -1,6 +1,8 @@
 //! A point's items as an importer reads them: names from the details, content proved before it is seen.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -21,12 +23,19 @@ use crate::vault::stored::StoredObject;
 /// Longest line of details. An item of 1 TiB takes 9 MB.
 const MAX_LINE_BYTES: usize = 256 << 20;
 
+/// How many lines of details are kept after a search, and how many digests in them.
+const WINDOW: usize = 1024;
+const WINDOW_DIGESTS: usize = 32 << 10;
+
 /// The items of one component of a point.
 #[derive(Clone, Debug)]
 pub(crate) struct PointItems {
     vault: Vault,
     point: Point,
     component: Component,
+    /// The line that was searched last and those after it: items are mostly opened in order, and without them each opening
+    /// would read the details from their beginning.
+    window: Arc<Mutex<HashMap<String, ItemLine>>>,
 }
 
 impl PointItems {
@@ -49,7 +58,8 @@ impl PointItems {
                 "`points().latest(component)` finds one that has it".into(),
             ));
         }
-        Ok(Self { vault: vault.clone(), point: point.clone(), component: found.clone() })
+        let window = Arc::default();
+        Ok(Self { vault: vault.clone(), point: point.clone(), component: found.clone(), window })
     }
 
     pub(crate) fn component(&self) -> &Component {
@@ -74,17 +84,34 @@ impl PointItems {
     }
 
     async fn find(&self, item: &ItemInfo) -> Result<ItemLine> {
+        if let Some(line) = self.window().get(&item.name) {
+            return Ok(line.clone());
+        }
+        let (mut window, mut digests) = (HashMap::new(), 0);
         let mut lines = self.lines();
         while let Some(line) = lines.next().await {
             let line = line?;
-            if line.name == item.name {
-                return Ok(line);
+            if window.is_empty() && line.name != item.name {
+                continue;
             }
+            digests += line.objects.iter().map(|object| object.parts.len()).sum::<usize>();
+            window.insert(line.name.clone(), line);
+            if window.len() == WINDOW || digests > WINDOW_DIGESTS {
+                break;
+            }
+        }
+        if let Some(line) = window.get(&item.name).cloned() {
+            *self.window() = window;
+            return Ok(line);
         }
         Err(Error::new(ErrorKind::NotFound, "the component has no such item")
             .with("point", &self.point.id)
             .with("component", &self.component.name)
             .with("item", &item.name))
+    }
+
+    fn window(&self) -> MutexGuard<'_, HashMap<String, ItemLine>> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The component's items as the details tell them.
