@@ -96,6 +96,22 @@ pub enum Event {
         /// Plain bytes so far.
         bytes: u64,
     },
+    /// Stored bytes of a point arrived at a replica.
+    CopyProgress {
+        /// The point.
+        point: PointId,
+        /// Stored bytes so far.
+        bytes: u64,
+        /// Stored bytes in all.
+        of: u64,
+    },
+    /// The point exists in the replica from now on.
+    Copied {
+        /// Which.
+        point: PointId,
+        /// Its stored bytes.
+        bytes: u64,
+    },
     /// A point was marked for deletion; its grace began.
     Tombstoned {
         /// Which.
@@ -125,6 +141,8 @@ impl Event {
             Self::Warning { .. } => "warning",
             Self::ItemVerified { .. } => "item_verified",
             Self::RestoreProgress { .. } => "restore_progress",
+            Self::CopyProgress { .. } => "copy_progress",
+            Self::Copied { .. } => "copied",
             Self::Tombstoned { .. } => "tombstoned",
             Self::Deleted { .. } => "deleted",
         }
@@ -155,7 +173,9 @@ impl Observers {
     /// Logs the event and tells every observer.
     pub(crate) fn emit(&self, event: &Event) {
         match event {
-            Event::ItemProgress { .. } | Event::RestoreProgress { .. } => tracing::trace!(?event, "{}", event.name()),
+            Event::ItemProgress { .. } | Event::RestoreProgress { .. } | Event::CopyProgress { .. } => {
+                tracing::trace!(?event, "{}", event.name());
+            }
             Event::Warning { place, message } => tracing::warn!(place, message, "warning"),
             Event::BackupFailed { point, error } => tracing::error!(%point, %error, "backup_failed"),
             _ => tracing::info!(?event, "{}", event.name()),

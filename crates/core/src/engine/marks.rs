@@ -55,7 +55,7 @@ impl Vault {
     }
 
     async fn mark(&self, point: &PointId, says: MarkKind, reason: &str) -> Result<()> {
-        let manifest = self.points().get(point).await?.sha256;
+        let manifest = self.alone().points().get(point).await?.sha256;
         let mark = Mark {
             vault: self.id().clone(),
             point: point.clone(),

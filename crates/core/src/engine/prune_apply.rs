@@ -144,6 +144,7 @@ impl Pruner<'_> {
         let mut beside = self.keys(&layout::point_files(id)?).await?;
         beside.extend(self.keys(&layout::signatures_of(id)?).await?);
         beside.extend(self.keys(&layout::proofs_of(id)?).await?);
+        beside.extend(self.keys(&layout::copies_of(id)?).await?);
         let (signature, beside): (Vec<Key>, Vec<Key>) =
             beside.into_iter().filter(|key| *key != last).partition(|key| own_signature.contains(key));
         self.delete_keys(beside).await?;

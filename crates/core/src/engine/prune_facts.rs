@@ -66,7 +66,7 @@ impl TierFacts {
                 Err(error) => return Err(error),
             }
         }
-        if let Some(doubt) = run.clock_doubt(vault.budget().limits().longest_run)
+        if let Some(doubt) = run.clock_doubt(vault).await?
             && !self.accepted(vault, &run).await?
         {
             state = PointState::Doubtful;

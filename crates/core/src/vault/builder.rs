@@ -17,7 +17,7 @@ use crate::store::{Key, ListEntry, ListOptions, ObjectStore, PutOptions};
 use crate::vault::handle::{Access, Inner, Sealing, Vault};
 use crate::vault::layout;
 use crate::vault::settle::put_new;
-use crate::vault::{AllowedSigners, Epoch, Identity, Keyring, SigningKey, VaultId};
+use crate::vault::{AllowedSigners, Epoch, Identity, Keyring, Purpose, SigningKey, VaultId};
 
 /// The marker document.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,6 +44,7 @@ pub struct VaultBuilder {
     create: bool,
     access: Access,
     id: Option<VaultId>,
+    origin: Option<(VaultId, AllowedSigners)>,
     epoch: Option<Epoch>,
     sealed_epoch: Option<(Key, Bytes)>,
     unencrypted: bool,
@@ -62,6 +63,7 @@ impl VaultBuilder {
             create: false,
             access,
             id: None,
+            origin: None,
             epoch: None,
             sealed_epoch: None,
             unencrypted: false,
@@ -81,6 +83,13 @@ impl VaultBuilder {
     /// Which vault it must be. Another one, or none, in that place is an error.
     pub fn id(mut self, id: VaultId) -> Self {
         self.id = Some(id);
+        self
+    }
+
+    /// Says that this vault is a replica: it holds points of the vault `origin`, signed by whom `signers` trusts to commit
+    /// points. For anything else those signers count for nothing here. A replica takes no backups of its own.
+    pub fn origin(mut self, origin: VaultId, signers: &AllowedSigners) -> Self {
+        self.origin = Some((origin, signers.clone()));
         self
     }
 
@@ -154,7 +163,15 @@ impl VaultBuilder {
     /// create of a key; [`AlreadyExists`](ErrorKind::AlreadyExists) when creating over a vault;
     /// [`Unsupported`](ErrorKind::Unsupported) for a vault of a newer format.
     pub async fn build(mut self) -> Result<Vault> {
-        self.check()?;
+        let origin = match self.origin.take() {
+            Some((origin, signers)) => {
+                let trust = self.trust.get_or_insert_default();
+                signers.limited_to(Purpose::Point.namespace()).try_for_each(|signer| trust.add(signer))?;
+                Some(origin)
+            }
+            None => None,
+        };
+        self.check(origin.is_some())?;
         if self.create {
             self.make().await?;
         }
@@ -169,6 +186,7 @@ impl VaultBuilder {
         let vault = Vault::new(Inner {
             store: self.store,
             id,
+            origin,
             access: self.access,
             sealing,
             identities: self.identities,
@@ -187,7 +205,7 @@ impl VaultBuilder {
     }
 
     /// Everything that can be told wrong without asking the store, at once.
-    fn check(&self) -> Result<()> {
+    fn check(&self, replica: bool) -> Result<()> {
         let mut problems = Vec::new();
         let mut wrong = |condition: bool, text: &str| {
             if condition {
@@ -198,7 +216,7 @@ impl VaultBuilder {
         wrong(!trust, "no trusted signers: give them by `trust` or `keyring`");
         if self.access == Access::Write {
             wrong(
-                self.epoch.is_none() && !self.unencrypted,
+                self.epoch.is_none() && !self.unencrypted && !replica,
                 "nothing to seal to: `encrypt_to`, `keyring` or `danger_unencrypted`",
             );
             wrong(

@@ -98,7 +98,7 @@ impl Place {
     fn reader(&self, encoded: &Encoded) -> Result<ItemReader> {
         let store: Arc<dyn ObjectStore> = Arc::clone(&self.store) as _;
         let plain = (encoded.bytes, Some(encoded.blake3));
-        ItemReader::new("dump", store, encoded.objects.clone(), self.identity.clone(), plain, &self.budget)
+        ItemReader::new("dump", vec![store], encoded.objects.clone(), self.identity.clone(), plain, &self.budget)
     }
 
     /// The proof that needs no key.
@@ -337,7 +337,7 @@ fn the_same_seed_gives_the_same_bytes_on_one_thread() {
             let encoded = encoder.finish().await.unwrap();
             let content = (encoded.bytes, Some(encoded.blake3));
             let reader =
-                ItemReader::new("a", shared, encoded.objects.clone(), Some(identity), content, &budget).unwrap();
+                ItemReader::new("a", vec![shared], encoded.objects.clone(), Some(identity), content, &budget).unwrap();
             let pieces: Vec<Bytes> = reader.stream().await.unwrap().try_collect().await.unwrap();
             assert!(pieces.concat() == plain);
             encoded.objects

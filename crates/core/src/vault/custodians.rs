@@ -14,7 +14,7 @@ use crate::vault::layout::{self, KeyFile};
 use crate::vault::signed::Purpose;
 use crate::vault::{Epoch, Identity, Recipient, VaultId};
 
-const MAX_KEY_FILE_BYTES: u64 = 64 << 10;
+pub(crate) const MAX_KEY_FILE_BYTES: u64 = 64 << 10;
 
 /// Somebody for whom an epoch's key is sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,8 +119,33 @@ impl Vault {
         if let Some(known) = self.known_epoch(epoch) {
             return Ok(known);
         }
-        let mut tried = Vec::new();
-        let mut listing = self.store().list(&layout::epoch_keys()?, &ListOptions::default());
+        let (mut tried, mut unreachable) = (Vec::new(), None);
+        for place in std::iter::once(self).chain(self.replicas().iter().map(|replica| &replica.vault)) {
+            match self.open_epoch_in(place, epoch, &mut tried).await {
+                Ok(Some(opened)) => {
+                    self.learn_epoch(epoch.clone(), opened.clone());
+                    return Ok(opened);
+                }
+                Ok(None) => {}
+                // A replica may still have the key.
+                Err(error) => drop(unreachable.get_or_insert(error)),
+            }
+        }
+        if let Some(error) = unreachable {
+            return Err(error);
+        }
+        let error = if tried.is_empty() {
+            Error::new(ErrorKind::NotFound, "the vault has no key file of this epoch")
+        } else {
+            Error::new(ErrorKind::Denied, format!("none of {} identities given opens it", self.identities().len()))
+                .advise(format!("ask one of its custodians: {}", tried.join(", ")))
+        };
+        Err(error.operation("unlock").with("epoch", &epoch.name))
+    }
+
+    /// Opens the epoch with one of our identities and a key file that stands in `place`, if one does.
+    async fn open_epoch_in(&self, place: &Self, epoch: &Epoch, tried: &mut Vec<String>) -> Result<Option<Identity>> {
+        let mut listing = place.store().list(&layout::epoch_keys()?, &ListOptions::default());
         while let Some(entry) = listing.next().await {
             let ListEntry::Object(meta) = entry? else { continue };
             let Some(KeyFile::Sealed { epoch: name, custodian }) = layout::key_file(&meta.key) else { continue };
@@ -128,11 +153,8 @@ impl Vault {
                 continue;
             }
             for identity in self.identities() {
-                match self.open_key_file(&meta.key, epoch, identity).await {
-                    Ok(opened) => {
-                        self.learn_epoch(epoch.clone(), opened.clone());
-                        return Ok(opened);
-                    }
+                match place.open_key_file(&meta.key, epoch, identity).await {
+                    Ok(opened) => return Ok(Some(opened)),
                     // A planted file must not keep us from the real one.
                     Err(error)
                         if matches!(
@@ -147,13 +169,7 @@ impl Vault {
             }
             tried.push(custodian.to_string());
         }
-        let error = if tried.is_empty() {
-            Error::new(ErrorKind::NotFound, "the vault has no key file of this epoch")
-        } else {
-            Error::new(ErrorKind::Denied, format!("none of {} identities given opens it", self.identities().len()))
-                .advise(format!("ask one of its custodians: {}", tried.join(", ")))
-        };
-        Err(error.operation("unlock").with("epoch", &epoch.name))
+        Ok(None)
     }
 
     /// Opens one key file; what it yields must be the key that the epoch's recipient belongs to.

@@ -43,21 +43,21 @@ pub(crate) struct ItemReader {
 }
 
 impl ItemReader {
-    /// A reader of the item that `objects` hold, of `bytes` plain bytes with the digest `blake3`. Where no digest is
+    /// A reader of the item that `objects` hold in one of `places`, of `bytes` plain bytes with the digest `blake3`. Where no digest is
     /// recorded, the digests of the stored parts are the proof. Without an identity the item must be bare.
     ///
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) if the description of the objects contradicts itself.
     pub(crate) fn new(
         name: impl Into<String>,
-        store: Arc<dyn ObjectStore>,
+        places: Vec<Arc<dyn ObjectStore>>,
         objects: Vec<StoredObject>,
         identity: Option<Identity>,
         (bytes, blake3): (u64, Option<Blake3>),
         budget: &Budget,
     ) -> Result<Self> {
         let name = name.into();
-        let item = StoredItem::new(store, objects).map_err(|error| error.with("item", &name))?;
+        let item = StoredItem::new(places, objects).map_err(|error| error.with("item", &name))?;
         Ok(Self { name, item: Arc::new(item), identity, bytes, blake3, budget: budget.clone(), index: OnceCell::new() })
     }
 

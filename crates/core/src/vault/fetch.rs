@@ -20,7 +20,8 @@ pub(crate) type Fetching = Task<Result<Buffer>>;
 /// An item as it is stored: its objects, joined.
 #[derive(Debug)]
 pub(crate) struct StoredItem {
-    store: Arc<dyn ObjectStore>,
+    /// Where its parts may be, the first place first.
+    places: Vec<Arc<dyn ObjectStore>>,
     objects: Vec<StoredObject>,
     bytes: u64,
 }
@@ -28,7 +29,7 @@ pub(crate) struct StoredItem {
 impl StoredItem {
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) if the description of the objects contradicts itself.
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, objects: Vec<StoredObject>) -> Result<Self> {
+    pub(crate) fn new(places: Vec<Arc<dyn ObjectStore>>, objects: Vec<StoredObject>) -> Result<Self> {
         let Some((_, whole)) = objects.split_last() else {
             return Err(Error::new(ErrorKind::Corrupt, "no object is recorded for the item"));
         };
@@ -39,7 +40,7 @@ impl StoredItem {
                 .with("bytes", short.bytes));
         }
         let bytes = objects.iter().map(|object| object.bytes).sum();
-        Ok(Self { store, objects, bytes })
+        Ok(Self { places, objects, bytes })
     }
 
     /// Stored bytes of all objects.
@@ -55,52 +56,40 @@ impl StoredItem {
         }
     }
 
-    /// Fetches part `part`, counted through all objects, into an empty buffer.
+    /// Fetches part `part`, counted through all objects, into an empty buffer: from the first place that has it intact.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt) if it is not what was stored, [`NotFound`](ErrorKind::NotFound) if its object is gone.
+    /// Those of the first place: [`Corrupt`](ErrorKind::Corrupt) if it is not what was stored,
+    /// [`NotFound`](ErrorKind::NotFound) if its object is gone.
     pub(crate) async fn fetch(&self, part: u64, buffer: Buffer, budget: &Budget) -> Result<Buffer> {
         let fetched = self.fetch_unplaced(part, buffer, budget).await;
         fetched.map_err(|error| self.place(part, error.operation("read a stored part")))
     }
 
     async fn fetch_unplaced(&self, part: u64, mut buffer: Buffer, budget: &Budget) -> Result<Buffer> {
-        let corrupt = |what| Error::new(ErrorKind::Corrupt, what);
         let (object, index) = self.locate(part).ok_or_else(|| corrupt("there is no such part"))?;
-        let start = (index * PART) as u64;
-        let end = object.bytes.min(start + PART as u64);
-        let mut answer = self.store.get(&object.key, &GetOptions::range(start..end)).await.map_err(|error| {
-            match error.kind() {
-                ErrorKind::NotFound => error.advise("a stored object is missing; restore from a copy if there is one"),
-                // The store answers so if the object ends before the part begins.
-                ErrorKind::Invalid => corrupt("the object is shorter than recorded").because(error),
-                _ => error,
-            }
-        })?;
-        if answer.meta.size != object.bytes {
-            return Err(corrupt("the object has another length than recorded")
-                .with("recorded", object.bytes)
-                .with("found", answer.meta.size));
-        }
-        let wanted = (end - start) as usize;
-        while let Some(piece) = answer.body.next().await {
-            let piece = piece?;
-            if piece.len() > wanted - buffer.len() {
-                return Err(corrupt("the store sent more than was asked for"));
-            }
-            buffer.extend_from_slice(&piece);
-        }
-        if buffer.len() < wanted {
-            return Err(corrupt("the store sent less than was asked for"));
-        }
         let recorded = object.parts[index];
-        budget
-            .run(
-                move || {
-                    if Blake3::of(&buffer) == recorded { Ok(buffer) } else { Err(corrupt("the bytes were changed")) }
-                },
-            )
-            .await
+        let mut first = None;
+        for place in &self.places {
+            buffer.clear();
+            let error = match read_part(&**place, object, index, &mut buffer).await {
+                Ok(()) => {
+                    let prove = move || Ok((Blake3::of(&buffer) == recorded, buffer));
+                    let proved;
+                    (proved, buffer) = budget.run(prove).await?;
+                    if proved {
+                        if let Some(error) = first {
+                            tracing::warn!(key = %object.key, part = index, %place, %error, "a part was read in another place");
+                        }
+                        return Ok(buffer);
+                    }
+                    corrupt("the bytes were changed")
+                }
+                Err(error) => error,
+            };
+            first.get_or_insert(error);
+        }
+        Err(first.unwrap_or_else(|| corrupt("the item is nowhere")))
     }
 
     /// The object that holds a part, and the part's index there.
@@ -114,6 +103,36 @@ impl StoredItem {
         }
         None
     }
+}
+
+async fn read_part(store: &dyn ObjectStore, object: &StoredObject, index: usize, buffer: &mut Buffer) -> Result<()> {
+    let start = (index * PART) as u64;
+    let end = object.bytes.min(start + PART as u64);
+    let mut answer =
+        store.get(&object.key, &GetOptions::range(start..end)).await.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => error.advise("a stored object is missing; restore from a copy if there is one"),
+            // The store answers so if the object ends before the part begins.
+            ErrorKind::Invalid => corrupt("the object is shorter than recorded").because(error),
+            _ => error,
+        })?;
+    if answer.meta.size != object.bytes {
+        return Err(corrupt("the object has another length than recorded")
+            .with("recorded", object.bytes)
+            .with("found", answer.meta.size));
+    }
+    let wanted = (end - start) as usize;
+    while let Some(piece) = answer.body.next().await {
+        let piece = piece?;
+        if piece.len() > wanted - buffer.len() {
+            return Err(corrupt("the store sent more than was asked for"));
+        }
+        buffer.extend_from_slice(&piece);
+    }
+    if buffer.len() < wanted { Err(corrupt("the store sent less than was asked for")) } else { Ok(()) }
+}
+
+fn corrupt(what: &'static str) -> Error {
+    Error::new(ErrorKind::Corrupt, what)
 }
 
 /// Fetches `parts` in order, several at a time, to `out`. `first` is the first of them if it is there already.

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::budget::Budget;
 use crate::clock::{Clock, Random};
 use crate::error::{Error, ErrorKind, Result};
+use crate::name::Name;
 use crate::store::ObjectStore;
 use crate::vault::builder::VaultBuilder;
 use crate::vault::points::Points;
@@ -32,11 +33,20 @@ use crate::vault::{AllowedSigners, Epoch, Identity, SigningKey, VaultId};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Vault(Arc<Inner>);
+pub struct Vault(Arc<Inner>, Arc<[Replica]>);
+
+/// Another vault that has points of this one.
+#[derive(Clone, Debug)]
+pub(crate) struct Replica {
+    pub(crate) name: Name,
+    pub(crate) vault: Vault,
+}
 
 pub(crate) struct Inner {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) id: VaultId,
+    /// Whose points these are, if this is a replica.
+    pub(crate) origin: Option<VaultId>,
     pub(crate) access: Access,
     pub(crate) sealing: Sealing,
     pub(crate) identities: Vec<Identity>,
@@ -102,7 +112,35 @@ impl Vault {
     }
 
     pub(crate) fn new(inner: Inner) -> Self {
-        Self(Arc::new(inner))
+        Self(Arc::new(inner), Arc::default())
+    }
+
+    /// This vault, and `replica` for what it lost: points that are missing or damaged here are read there, and so is each
+    /// stored part of a restore, with a warning in the log. Nothing but reading uses the replica. Open it by
+    /// [`origin`](VaultBuilder::origin).
+    #[must_use]
+    pub fn with_replica(self, name: Name, replica: Vault) -> Self {
+        let replica = Replica { name, vault: replica.alone() };
+        Self(self.0, self.1.iter().cloned().chain([replica]).collect())
+    }
+
+    /// The vault by itself: what decides about its own points must not see another's.
+    pub(crate) fn alone(&self) -> Self {
+        Self(self.0.clone(), Arc::default())
+    }
+
+    pub(crate) fn replicas(&self) -> &[Replica] {
+        &self.1
+    }
+
+    /// The vault whose points these are, if this is a replica.
+    pub(crate) fn origin(&self) -> Option<&VaultId> {
+        self.0.origin.as_ref()
+    }
+
+    /// Whether a manifest that names `vault` may stand here.
+    pub(crate) fn holds_points_of(&self, vault: &VaultId) -> bool {
+        self.0.id == *vault || self.origin() == Some(vault)
     }
 
     pub(crate) fn store(&self) -> &dyn ObjectStore {
@@ -111,6 +149,12 @@ impl Vault {
 
     pub(crate) fn shared_store(&self) -> Arc<dyn ObjectStore> {
         self.0.store.clone()
+    }
+
+    /// The store, then those of the replicas: where a stored part may be.
+    pub(crate) fn places(&self) -> Vec<Arc<dyn ObjectStore>> {
+        let replicas = self.replicas().iter().map(|replica| replica.vault.shared_store());
+        std::iter::once(self.shared_store()).chain(replicas).collect()
     }
 
     pub(crate) fn trust(&self) -> &AllowedSigners {

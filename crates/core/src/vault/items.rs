@@ -176,7 +176,7 @@ fn reader(
             Some(vault.known_epoch(epoch).ok_or_else(|| Error::new(ErrorKind::Denied, "the epoch is not unlocked"))?)
         }
     };
-    ItemReader::new(name, vault.shared_store(), objects, identity, recorded, vault.budget())
+    ItemReader::new(name, vault.places(), objects, identity, recorded, vault.budget())
 }
 
 /// The lines of a point's details, in order.

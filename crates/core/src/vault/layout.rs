@@ -224,6 +224,26 @@ fn short_digest(digest: &Sha256) -> String {
     text
 }
 
+/// All copy records of one run.
+pub(crate) fn copies_of(id: &PointId) -> Result<Prefix> {
+    Prefix::new(format!("copies/{id}."))
+}
+
+/// On a replica: the record that the point was copied from the vault `origin`.
+pub(crate) fn copy(id: &PointId, origin: &impl Display) -> Result<Key> {
+    copies_of(id)?.key(&format!("{origin}.json"))
+}
+
+/// What a copy record's signature stands for, as it is written into its key.
+pub(crate) fn signed_copy(origin: &impl Display) -> String {
+    format!("copy-{origin}")
+}
+
+/// The origin in a copy record's name.
+pub(crate) fn copy_origin<T: std::str::FromStr>(id: &PointId, key: &Key) -> Option<T> {
+    key.strip(&copies_of(id).ok()?)?.strip_suffix(".json")?.parse().ok()
+}
+
 /// All proofs of one run.
 pub(crate) fn proofs_of(id: &PointId) -> Result<Prefix> {
     Prefix::new(format!("proofs/{id}."))

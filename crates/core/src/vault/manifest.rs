@@ -10,7 +10,7 @@ use crate::digest::{Blake3, Sha256};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, RunId, Tag};
 use crate::store::Key;
-use crate::vault::{Epoch, VaultId, layout};
+use crate::vault::{Epoch, Vault, VaultId, layout};
 
 /// Largest manifest that is read. One object takes about 200 bytes of it.
 pub(crate) const MAX_MANIFEST_BYTES: u64 = 64 << 20;
@@ -184,7 +184,7 @@ impl Manifest {
     }
 
     /// Reads a manifest and checks that it says of itself what its key says of it.
-    pub(crate) fn parse(bytes: &[u8], vault: &VaultId, key: &Key, point: &PointId) -> Result<Self> {
+    pub(crate) fn parse(bytes: &[u8], vault: &Vault, key: &Key, point: &PointId) -> Result<Self> {
         let corrupt = |what: String| Error::new(ErrorKind::Corrupt, what).with("key", key);
         let manifest: Self =
             serde_json::from_slice(bytes).map_err(|error| corrupt(format!("not a manifest: {error}")))?;
@@ -193,8 +193,9 @@ impl Manifest {
                 .with("key", key)
                 .advise("use a version of Backstay that knows it"));
         }
-        if manifest.vault != *vault {
-            return Err(corrupt(format!("the manifest was written for vault {}, this is {vault}", manifest.vault)));
+        if !vault.holds_points_of(&manifest.vault) {
+            let text = format!("the manifest was written for vault {}, this is {}", manifest.vault, vault.id());
+            return Err(corrupt(text).advise("if this is a replica of that vault, open it by `origin`"));
         }
         if manifest.point() != *point {
             return Err(corrupt(format!("the manifest is that of {}", manifest.point())));

@@ -7,7 +7,8 @@ mod age_stream;
 mod builder;
 #[cfg(test)]
 mod codec_tests;
-mod custodians;
+pub(crate) mod custodians;
+pub(crate) mod copy;
 mod cut;
 pub(crate) mod decode;
 pub(crate) mod details;
@@ -35,6 +36,7 @@ pub(crate) mod stored;
 mod trust;
 mod unpack;
 mod vault_id;
+pub(crate) mod whole;
 
 pub use builder::VaultBuilder;
 pub use custodians::Custodian;

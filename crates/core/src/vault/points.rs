@@ -13,7 +13,8 @@ use crate::vault::handle::Vault;
 use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::manifest::{MAX_MANIFEST_BYTES, Manifest, Outcome, Status};
 use crate::vault::mark::VerifiedMark;
-use crate::vault::signed::Purpose;
+use crate::vault::settle::find;
+use crate::vault::signed::{Purpose, Verified};
 
 /// Clocks of hosts that are kept in step differ by less than this.
 pub(crate) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(300);
@@ -54,9 +55,17 @@ pub(crate) struct Listed {
 
 impl Listed {
     /// Whether the two clocks contradict each other: the ID later than the store's time, or earlier by more than the
-    /// longest run.
-    pub(crate) fn clock_doubt(&self, longest_run: std::time::Duration) -> Option<String> {
-        let (said, stored) = (self.id.run.time(), self.manifest.as_ref()?.last_modified);
+    /// longest run. On a replica the origin's time counts, as the copy record tells it.
+    pub(crate) async fn clock_doubt(&self, vault: &Vault) -> Result<Option<String>> {
+        let Some(stored) = self.manifest.as_ref().map(|manifest| manifest.last_modified) else { return Ok(None) };
+        let longest_run = vault.budget().limits().longest_run;
+        let Some(doubt) = self.doubt_at(stored, longest_run) else { return Ok(None) };
+        let copied = vault.copied(&self.id, stored).await?;
+        Ok(copied.map_or(Some(doubt), |record| self.doubt_at(record.last_modified, longest_run)))
+    }
+
+    fn doubt_at(&self, stored: Timestamp, longest_run: std::time::Duration) -> Option<String> {
+        let said = self.id.run.time();
         let longest = SignedDuration::try_from(longest_run).unwrap_or(SignedDuration::MAX);
         let apart = said.duration_since(stored);
         if apart > CLOCK_TOLERANCE {
@@ -132,19 +141,34 @@ impl Points {
         }
     }
 
-    /// Reads a point's manifest and proves its signature.
+    /// Reads a point's manifest and proves its signature; from a replica, if the vault was given one, where it is not to be
+    /// had here.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound), [`Untrusted`](ErrorKind::Untrusted), [`Corrupt`](ErrorKind::Corrupt), each with
     /// the key.
     pub async fn get(&self, id: &PointId) -> Result<Point> {
-        let key = layout::manifest(id)?;
-        let signatures = |digest: &Sha256| layout::signatures(id, layout::SIGNED_POINT, digest);
-        let verified = self.vault.get_signed(&key, MAX_MANIFEST_BYTES, Purpose::Point, signatures).await?;
-        let manifest = Manifest::parse(&verified.bytes, self.vault.id(), &key, id)?;
+        let error = match self.get_here(id).await {
+            Err(error) => error,
+            found => return found,
+        };
+        for replica in self.vault.replicas() {
+            match replica.vault.points().get_here(id).await {
+                Ok(point) => {
+                    tracing::warn!(point = %id, replica = %replica.name, %error, "a point was read in a replica");
+                    return Ok(point);
+                }
+                Err(error) => tracing::debug!(point = %id, replica = %replica.name, %error, "nor is it there"),
+            }
+        }
+        Err(error)
+    }
+
+    async fn get_here(&self, id: &PointId) -> Result<Point> {
+        let (verified, manifest) = self.get_stored(id).await?;
         if manifest.status == Status::Void {
             return Err(Error::new(ErrorKind::NotFound, "the run was given up and its key taken: there is no point")
-                .with("key", key));
+                .with("key", layout::manifest(id)?));
         }
         Ok(Point {
             id: id.clone(),
@@ -153,6 +177,29 @@ impl Points {
             signer: verified.signer.principal,
             committed: verified.meta.last_modified,
         })
+    }
+
+    /// Reads a manifest as it is stored here, a void too. On a replica the signer must have been trusted when the origin
+    /// took it in.
+    pub(crate) async fn get_stored(&self, id: &PointId) -> Result<(Verified, Manifest)> {
+        let key = layout::manifest(id)?;
+        let signatures = |digest: &Sha256| layout::signatures(id, layout::SIGNED_POINT, digest);
+        let read = |then| self.vault.get_signed_at(&key, MAX_MANIFEST_BYTES, Purpose::Point, signatures, then);
+        let verified = match read(None).await {
+            Err(error) if error.kind() == ErrorKind::Untrusted => {
+                let here = find(self.vault.store(), &key).await?.map(|meta| meta.last_modified);
+                let Some(here) = here else { return Err(error) };
+                let Some(record) = self.vault.copied(id, here).await? else { return Err(error) };
+                let verified = read(Some(record.last_modified)).await?;
+                if verified.sha256 != record.manifest {
+                    return Err(error);
+                }
+                verified
+            }
+            other => other?,
+        };
+        let manifest = Manifest::parse(&verified.bytes, &self.vault, &key, id)?;
+        Ok((verified, manifest))
     }
 
     /// Finds a point by its run's ID alone, or by `SOURCE/TIER/ID`.
@@ -181,24 +228,40 @@ impl Points {
         Err(planted.unwrap_or_else(|| Error::new(ErrorKind::NotFound, "no tier has this point").with("point", run)))
     }
 
-    /// The newest point in which `component` is good, over all tiers. Doubtful points are passed over, and with a warning in
-    /// the log such as cannot be trusted.
+    /// The newest point in which `component` is good, over all tiers, and over the replicas if the vault was given some.
+    /// Doubtful points are passed over, and with a warning in the log such as cannot be trusted.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if no point has it, [`Invalid`](ErrorKind::Invalid) if several sources have points
     /// and none was named.
     pub async fn latest(&self, component: &str) -> Result<Point> {
         let component: Name = component.parse()?;
+        let mut newest = self.latest_here(&component).await;
+        for replica in self.vault.replicas() {
+            let there = Self { vault: replica.vault.clone(), source: self.source.clone() };
+            newest = match (newest, there.latest_here(&component).await) {
+                (Ok(one), Ok(other)) => Ok(if other.id.run > one.id.run { other } else { one }),
+                (Err(error), Ok(found)) => {
+                    tracing::warn!(%component, replica = %replica.name, %error, "only a replica has it");
+                    Ok(found)
+                }
+                (here, Err(_)) => here,
+            };
+        }
+        newest
+    }
+
+    async fn latest_here(&self, component: &Name) -> Result<Point> {
         let source = self.only_source().await?;
         let (mut newest, mut doubtful) = (None::<Point>, 0_u64);
         for tier in self.tiers(&source).await? {
-            let found = newest_good(&self.vault, &source, &tier, &component, &mut doubtful).await?;
+            let found = newest_good(&self.vault, &source, &tier, component, &mut doubtful).await?;
             newest = newest.into_iter().chain(found).max_by_key(|point| point.id.run.clone());
         }
         newest.ok_or_else(|| {
             let error = Error::new(ErrorKind::NotFound, "no point has this component whole")
                 .with("source", &source)
-                .with("component", &component);
+                .with("component", component);
             match doubtful {
                 0 => error.advise("`status` shows what there is"),
                 _ => error
@@ -354,14 +417,13 @@ async fn newest_good(
     doubtful: &mut u64,
 ) -> Result<Option<Point>> {
     let mut windows = NewestFirst::new(vault, source, tier);
-    let longest_run = vault.budget().limits().longest_run;
     while let Some(window) = windows.next().await? {
         for listed in window {
             if mark_that_counts(vault, &listed, &MarkName::Deleted).await?.is_some() {
                 continue;
             }
-            let Some(point) = vault.points().read_or_pass_over(&listed.id).await? else { continue };
-            if listed.clock_doubt(longest_run).is_some() {
+            let Some(point) = vault.alone().points().read_or_pass_over(&listed.id).await? else { continue };
+            if listed.clock_doubt(vault).await?.is_some() {
                 let accepted = mark_that_counts(vault, &listed, &MarkName::Accepted).await?;
                 if accepted.is_none_or(|accepted| accepted.mark.manifest != point.sha256) {
                     *doubtful += 1;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -145,6 +146,18 @@ impl Vault {
         purpose: Purpose,
         signatures: impl Fn(&Sha256) -> Result<Prefix>,
     ) -> Result<Verified> {
+        self.get_signed_at(key, limit, purpose, signatures, None).await
+    }
+
+    /// As [`get_signed`](Self::get_signed) for a document that another vault took in first, at `then`.
+    pub(crate) async fn get_signed_at(
+        &self,
+        key: &Key,
+        limit: u64,
+        purpose: Purpose,
+        signatures: impl Fn(&Sha256) -> Result<Prefix>,
+        then: Option<Timestamp>,
+    ) -> Result<Verified> {
         let (meta, bytes) = self.get_small(key, limit).await?;
         let sha256 = Sha256::of(&bytes);
         let prefix = signatures(&sha256)?;
@@ -172,7 +185,7 @@ impl Vault {
                 &String::from_utf8_lossy(&armored),
                 purpose.namespace(),
                 &bytes,
-                meta.last_modified,
+                then.unwrap_or(meta.last_modified),
             ) {
                 Ok(signer) => return Ok(Verified { bytes, sha256, meta, signer }),
                 Err(error) => refusal = error,
@@ -219,4 +232,4 @@ pub(crate) fn check_length(bytes: &[u8], limit: u64, key: &Key) -> Result<()> {
     }
 }
 
-const MAX_SIGNATURE_BYTES: u64 = 16 << 10;
+pub(crate) const MAX_SIGNATURE_BYTES: u64 = 16 << 10;

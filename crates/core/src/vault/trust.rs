@@ -81,6 +81,14 @@ impl AllowedSigners {
         self.signers.iter()
     }
 
+    /// Those of them who are trusted for `namespace`, for nothing else.
+    pub(crate) fn limited_to(&self, namespace: &str) -> impl Iterator<Item = AllowedSigner> {
+        let trusted = move |line: &&AllowedSigner| {
+            line.namespaces.is_empty() || line.namespaces.iter().any(|name| name == namespace)
+        };
+        self.signers.iter().filter(trusted).map(move |line| AllowedSigner { namespaces: vec![namespace.to_owned()], ..line.clone() })
+    }
+
     /// Checks that `signature`, the text of a `.sig` file, is one of `message` for the use `namespace`, by a key that is
     /// trusted for that use at the time `at`.
     ///

@@ -1,0 +1,243 @@
+//! Copying points: bytes first, each proved, the commit last.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256;
+use crate::engine::replicate::{ReplicationPlan, ReplicationStep, Replicator};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
+use crate::name::{Name, PointId};
+use crate::source::Problem;
+use crate::store::{Key, ListEntry, ListOptions, PutOptions};
+use crate::vault::copy::{CopyRecord, copy_object};
+use crate::vault::custodians::MAX_KEY_FILE_BYTES;
+use crate::vault::layout::{self, KeyFile, MarkName, PointFile};
+use crate::vault::manifest::{MAX_MANIFEST_BYTES, Manifest, ObjectEntry, Status};
+use crate::vault::points::list_run;
+use crate::vault::prove::prove_object;
+use crate::vault::settle::{is_unsure, put_new};
+use crate::vault::signed::{MAX_SIGNATURE_BYTES, Purpose, Verified};
+use crate::vault::{Vault, whole};
+
+/// What a replication did.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ReplicationReport {
+    /// Points that are here now.
+    pub copied: Vec<PointId>,
+    /// Stored bytes that were sent.
+    pub bytes: u64,
+    /// Sealed epoch keys that were copied.
+    pub keys: u64,
+    /// Points that were to be copied and were not, each with the reason.
+    pub left: Vec<Problem>,
+}
+
+pub(crate) async fn apply(replicator: &Replicator, plan: ReplicationPlan) -> Result<ReplicationReport> {
+    let mut report = ReplicationReport::default();
+    let mut epochs = BTreeSet::new();
+    for step in &plan.steps {
+        if let Err(error) = replicator.copy(step, &mut epochs, &mut report).await {
+            // One point that cannot be copied must not keep the others; but a store that fails altogether ends it.
+            if error.is_retryable() || matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Exhausted) {
+                return Err(error.with("point", &step.id));
+            }
+            let place = step.id.to_string();
+            replicator.observers.emit(&Event::Warning { place: place.clone(), message: error.to_string() });
+            report.left.push(Problem::new(place, &error));
+        }
+    }
+    // A custodian who was added later opens the points that were copied before.
+    for key in list_keys(&replicator.here).await? {
+        epochs.extend(epoch_of(&key));
+    }
+    replicator.copy_keys(&epochs, &mut report).await?;
+    let Some(first) = report.left.first() else { return Ok(report) };
+    let text = format!("{} points could not be copied, the first: {}: {}", report.left.len(), first.what, first.why);
+    Err(Error::new(ErrorKind::Partial, text).with_payload(report))
+}
+
+impl Replicator {
+    async fn copy(
+        &self,
+        step: &ReplicationStep,
+        epochs: &mut BTreeSet<Name>,
+        report: &mut ReplicationReport,
+    ) -> Result<()> {
+        let id = &step.id;
+        let (found, manifest) = self.origin.points().get_stored(id).await?;
+        if found.sha256 != step.manifest || manifest.status == Status::Void {
+            return Err(Error::new(ErrorKind::Conflict, "another manifest stands there than was planned with")
+                .with("point", id)
+                .advise("make a new plan, and find out who exchanged it"));
+        }
+        let committed = match self.origin.copied(id, found.meta.last_modified).await? {
+            Some(record) => record.last_modified,
+            None => found.meta.last_modified,
+        };
+        let signature = self.signature(id, &found, committed).await?;
+        self.refuse_dying(id).await?;
+        if let Some(epoch) = &manifest.epoch
+            && epochs.insert(epoch.name.clone())
+        {
+            self.copy_keys(&[epoch.name.clone()].into(), report).await?;
+        }
+        self.copy_objects(&manifest, step.bytes, report).await?;
+        self.commit(id, &found, &manifest, signature, committed).await?;
+        self.observers.emit(&Event::Copied { point: id.clone(), bytes: step.bytes });
+        report.copied.push(id.clone());
+        Ok(())
+    }
+
+    /// The signature that makes the point count, here too.
+    async fn signature(&self, id: &PointId, found: &Verified, committed: Timestamp) -> Result<(Key, Bytes)> {
+        let prefix = layout::signatures(id, layout::SIGNED_POINT, &found.sha256)?;
+        let key = layout::signature(&prefix, &found.signer.key_id)?;
+        let (_, text) = self.origin.get_small(&key, MAX_SIGNATURE_BYTES).await?;
+        let namespace = Purpose::Point.namespace();
+        self.here.trust().verify(&String::from_utf8_lossy(&text), namespace, &found.bytes, committed).map_err(
+            |error| error.with("point", id).advise("open the replica with the signers whom the origin trusts"),
+        )?;
+        Ok((key, text))
+    }
+
+    /// Several objects at once. What is here at its size is proved here instead of sent again.
+    async fn copy_objects(&self, manifest: &Manifest, all: u64, report: &mut ReplicationReport) -> Result<()> {
+        let id = manifest.point();
+        let there = whole::stored(&self.here, &id).await?;
+        let (store, budget) = (self.here.shared_store(), self.here.budget());
+        let copy = |object: ObjectEntry| {
+            let (store, there) = (&store, &there);
+            let parts = manifest.details.as_ref().filter(|details| details.key == object.key).map(|d| &*d.parts);
+            async move {
+                if there.get(&object.key) == Some(&object.bytes) {
+                    prove_object(&**store, &object, budget).await.map_err(|error| {
+                        error.advise("somebody else put it into the replica; remove it there")
+                    })?;
+                    return Ok((object.bytes, 0));
+                }
+                copy_object(self.origin.store(), store, &object, parts, budget).await?;
+                Ok::<_, Error>((object.bytes, object.bytes))
+            }
+        };
+        let at_once = budget.limits().open_items.get();
+        let mut copying = stream::iter(manifest.objects().map(copy)).buffer_unordered(at_once);
+        let mut bytes = 0;
+        while let Some((done, sent)) = copying.try_next().await? {
+            bytes += done;
+            report.bytes += sent;
+            self.observers.emit(&Event::CopyProgress { point: id.clone(), bytes, of: all });
+        }
+        Ok(())
+    }
+
+    /// Makes the point exist here. Until the last put nothing shows of it.
+    async fn commit(
+        &self,
+        id: &PointId,
+        found: &Verified,
+        manifest: &Manifest,
+        (signature, text): (Key, Bytes),
+        committed: Timestamp,
+    ) -> Result<()> {
+        let store = self.here.store();
+        let record = CopyRecord {
+            vault: self.here.id().clone(),
+            point: id.clone(),
+            origin: self.origin.id().clone(),
+            manifest: found.sha256,
+            last_modified: committed,
+            complete: true,
+        };
+        match self.here.put_copy(&record).await {
+            // Of another replicator with a key of its own; or a plant, which must not keep the point away.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                if self.here.copied(id, self.here.store_time()).await?.is_none_or(|other| other != record) {
+                    let message = format!("its copy record is not ours, so its age may be doubted: {error}");
+                    self.observers.emit(&Event::Warning { place: id.to_string(), message });
+                }
+            }
+            other => other?,
+        }
+        put_new(store, &signature, text, &PutOptions::default()).await?;
+        if manifest.status == Status::Partial {
+            let hint = layout::point_file(id, &PointFile::PartialHint)?;
+            put_new(store, &hint, Bytes::new(), &PutOptions::default()).await?;
+        }
+        // Somebody may have deleted the point here while this was on its way.
+        self.refuse_dying(id).await?;
+        if let Some((object, what)) = whole::missing(&self.here, manifest).await?.into_iter().next() {
+            return Err(Error::new(ErrorKind::Conflict, what).with("key", object.key).advise("replicate again"));
+        }
+        let key = layout::manifest(id)?;
+        match store.put(&key, found.bytes.clone(), &PutOptions::default().with_sha256(found.sha256)).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists || is_unsure(&error) => {
+                match self.here.get_small(&key, MAX_MANIFEST_BYTES).await {
+                    Ok((_, there)) if Sha256::of(&there) == found.sha256 => Ok(()),
+                    Ok(_) => Err(Error::new(ErrorKind::AlreadyExists, "the replica has another manifest of this name")
+                        .with("key", key)
+                        .because(error)),
+                    // What cannot be settled stays as unsure as it was.
+                    Err(_) => Err(error),
+                }
+            }
+            other => other.map(drop),
+        }
+    }
+
+    async fn refuse_dying(&self, id: &PointId) -> Result<()> {
+        match list_run(&self.here, id).await? {
+            Some(run) if run.marks.contains(&MarkName::Deleted) => {
+                Err(Error::new(ErrorKind::Refused, "the point is being deleted in the replica").with("point", id))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Copies the sealed keys of these epochs that are not here yet. A key that is here already stays as it is.
+    async fn copy_keys(&self, epochs: &BTreeSet<Name>, report: &mut ReplicationReport) -> Result<()> {
+        let here: BTreeSet<Key> = list_keys(&self.here).await?.into_iter().collect();
+        for key in list_keys(&self.origin).await? {
+            if here.contains(&key) || epoch_of(&key).is_none_or(|epoch| !epochs.contains(&epoch)) {
+                continue;
+            }
+            let sealed = match self.origin.get_small(&key, MAX_KEY_FILE_BYTES).await {
+                Ok((_, sealed)) => sealed,
+                // A plant, or removed meanwhile.
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                    let (place, message) = (key.to_string(), error.to_string());
+                    self.observers.emit(&Event::Warning { place, message });
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            put_new(self.here.store(), &key, sealed, &PutOptions::default()).await?;
+            report.keys += 1;
+        }
+        Ok(())
+    }
+}
+
+/// What lies under `keys/`.
+async fn list_keys(vault: &Vault) -> Result<Vec<Key>> {
+    let mut keys = Vec::new();
+    let mut listing = vault.store().list(&layout::epoch_keys()?, &ListOptions::default());
+    while let Some(entry) = listing.next().await {
+        if let ListEntry::Object(meta) = entry? {
+            keys.push(meta.key);
+        }
+    }
+    Ok(keys)
+}
+
+fn epoch_of(key: &Key) -> Option<Name> {
+    match layout::key_file(key)? {
+        KeyFile::Sealed { epoch, .. } => Some(epoch),
+        KeyFile::Canary { .. } => None,
+    }
+}

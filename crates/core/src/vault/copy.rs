@@ -1,0 +1,168 @@
+//! Copies: one stored object moved from store to store without being opened, and the record that a point was copied.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::budget::{Budget, Job};
+use crate::buffer::Lane;
+use crate::digest::{Blake3, Sha256};
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::PointId;
+use crate::store::{GetOptions, ListEntry, ListOptions, ObjectStore, PutOptions};
+use crate::vault::cut::Part;
+use crate::vault::points::CLOCK_TOLERANCE;
+use crate::vault::prove::prove_object;
+use crate::vault::send::{Sender, hash};
+use crate::vault::settle::is_unsure;
+use crate::vault::signed::Purpose;
+use crate::vault::stored::PART;
+use crate::vault::{ObjectEntry, Vault, VaultId, layout};
+
+const MAX_COPY_BYTES: u64 = 64 << 10;
+
+/// The statement, on a replica, that a point was copied whole. Two replicators with one key write the same bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CopyRecord {
+    /// The replica that it is for.
+    pub(crate) vault: VaultId,
+    pub(crate) point: PointId,
+    /// The vault that the point was copied from.
+    pub(crate) origin: VaultId,
+    /// Digest of the manifest that it is about.
+    pub(crate) manifest: Sha256,
+    /// When the first vault took the manifest in, by its store's clock.
+    pub(crate) last_modified: Timestamp,
+    /// Everything that the manifest names was here, proved, when this was written.
+    pub(crate) complete: bool,
+}
+
+impl Vault {
+    /// Signs and stores a copy record.
+    pub(crate) async fn put_copy(&self, record: &CopyRecord) -> Result<()> {
+        let key = layout::copy(&record.point, &record.origin)?;
+        let what = layout::signed_copy(&record.origin);
+        let signatures = |digest: &Sha256| layout::signatures(&record.point, &what, digest);
+        self.put_signed_json(&key, record, MAX_COPY_BYTES, Purpose::Copy, signatures).await.map(drop)
+    }
+
+    /// The record that a point was copied here, if one counts: signed for just this place by who may, and no younger than
+    /// the copy. A vault that was rebuilt from its replica has such records too.
+    pub(crate) async fn copied(&self, point: &PointId, here: Timestamp) -> Result<Option<CopyRecord>> {
+        let mut listing = self.store().list(&layout::copies_of(point)?, &ListOptions::default());
+        while let Some(entry) = listing.next().await {
+            let ListEntry::Object(meta) = entry? else { continue };
+            let Some(origin) = layout::copy_origin::<VaultId>(point, &meta.key) else { continue };
+            match self.get_copy(point, &origin).await {
+                Ok(record) if record.last_modified <= here.saturating_add(CLOCK_TOLERANCE).unwrap_or(here) => {
+                    return Ok(Some(record));
+                }
+                Ok(_) => tracing::warn!(key = %meta.key, "a copy record that is younger than the copy"),
+                Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
+                    tracing::warn!(key = %meta.key, %error, "a copy record that does not count");
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn get_copy(&self, point: &PointId, origin: &VaultId) -> Result<CopyRecord> {
+        let (key, what) = (layout::copy(point, origin)?, layout::signed_copy(origin));
+        let signatures = |digest: &Sha256| layout::signatures(point, &what, digest);
+        let record: CopyRecord = self.get_signed(&key, MAX_COPY_BYTES, Purpose::Copy, signatures).await?.read()?;
+        let of_this = record.vault == *self.id() && record.point == *point && record.origin == *origin;
+        if of_this && record.complete {
+            return Ok(record);
+        }
+        Err(Error::new(ErrorKind::Untrusted, "a copy record that was signed for another place was put here")
+            .with("key", key))
+    }
+}
+
+/// Moves one object. It is visible at its new place only if it is what was signed; `parts` are the digests of its parts
+/// where they are known. Dropped in the middle it leaves an upload that stays invisible.
+///
+/// # Errors
+/// [`Corrupt`](ErrorKind::Corrupt) or [`NotFound`](ErrorKind::NotFound) with the key, and what the stores answer.
+pub(crate) async fn copy_object(
+    from: &dyn ObjectStore,
+    to: &Arc<dyn ObjectStore>,
+    object: &ObjectEntry,
+    parts: Option<&[Blake3]>,
+    budget: &Budget,
+) -> Result<()> {
+    let room = usize::try_from(object.bytes).unwrap_or(PART).clamp(1, PART);
+    let lane = Lane::new(&Arc::new(budget.reserve(room).await?), room, budget);
+    let (read, to_hash) = mpsc::channel(1);
+    let (hashed, to_send) = mpsc::channel(1);
+    let mut sender = Sender::new(Arc::clone(to), object.key.clone(), PutOptions::default()).expecting(object.sha256);
+    let work = async {
+        let steps = (
+            read_parts(from, object, parts, &lane, budget, read),
+            hash(to_hash, hashed, budget.clone()),
+            sender.send_all(to_send),
+        );
+        tokio::try_join!(steps.0, steps.1, steps.2).map(|_| ())
+    };
+    let Err(error) = work.await else { return Ok(()) };
+    sender.abort().await;
+    if error.kind() != ErrorKind::AlreadyExists && !is_unsure(&error) {
+        return Err(error.with("key", &object.key));
+    }
+    // Another replicator was faster, or the answer was lost; or somebody put something else there.
+    prove_object(&**to, object, budget).await.map_err(|found| match found.kind() {
+        ErrorKind::NotFound => error.with("key", &object.key),
+        _ => found,
+    })
+}
+
+async fn read_parts(
+    from: &dyn ObjectStore,
+    object: &ObjectEntry,
+    digests: Option<&[Blake3]>,
+    lane: &Lane,
+    budget: &Budget,
+    out: mpsc::Sender<Job<Part>>,
+) -> Result<()> {
+    let corrupt = |text: String| Error::new(ErrorKind::Corrupt, text).with("key", &object.key);
+    let mut got = from.get(&object.key, &GetOptions::default()).await?;
+    if got.meta.size != object.bytes {
+        return Err(corrupt(format!("the object has {} bytes instead of {}", got.meta.size, object.bytes)));
+    }
+    let (mut left, mut index, mut rest) = (object.bytes, 0, bytes::Bytes::new());
+    loop {
+        let wanted = usize::try_from(left).unwrap_or(PART).min(PART);
+        let mut part = lane.buffer().await?;
+        while part.len() < wanted {
+            if rest.is_empty() {
+                let missing = || corrupt(format!("the store sent {} bytes less than announced", left));
+                rest = got.body.next().await.ok_or_else(missing)??;
+            }
+            let piece = rest.split_to(rest.len().min(wanted - part.len()));
+            part.extend_from_slice(&piece);
+        }
+        left -= wanted as u64;
+        let (last, recorded) = (left == 0, digests.and_then(|digests| digests.get(index).copied()));
+        if last && (!rest.is_empty() || got.body.next().await.transpose()?.is_some_and(|more| !more.is_empty())) {
+            return Err(corrupt("the store sends more bytes than it announced".into()));
+        }
+        let job = budget.run(move || {
+            let blake3 = Blake3::of(&part);
+            if recorded.is_some_and(|recorded| recorded != blake3) {
+                return Err(Error::new(ErrorKind::Corrupt, "the bytes were changed").with("part", index));
+            }
+            let (content, lease) = part.hand_out();
+            Ok(Part { content, lease, blake3, last })
+        });
+        out.send(job).await.map_err(|_| Error::new(ErrorKind::Cancelled, "a later step failed"))?;
+        if last {
+            return Ok(());
+        }
+        index += 1;
+    }
+}
