@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of it")]
 
 pub mod gate;
+pub mod pair;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

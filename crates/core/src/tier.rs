@@ -1,5 +1,6 @@
 //! Tiers: what is backed up together, how long it stays, how old and how slow it may be.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Span;
@@ -53,6 +54,9 @@ pub struct Tier {
     /// Policies of the application's own, which keep what they keep besides.
     #[serde(skip)]
     pub policies: Vec<Arc<dyn RetentionPolicy>>,
+    /// Replicas that its points are copied to, each with what stays there. See [`Replicator`](crate::engine::Replicator).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "field::replicate_to")]
+    pub replicate_to: BTreeMap<String, KeepRules>,
     /// Recovery point objective: the newest good item of each component is not older than this.
     #[serde(
         default,
@@ -83,6 +87,7 @@ impl Tier {
             covers: Vec::new(),
             keep: KeepRules::default(),
             policies: Vec::new(),
+            replicate_to: BTreeMap::new(),
             rpo: None,
             rto: None,
             time_zone: utc(),
@@ -107,6 +112,14 @@ impl Tier {
     #[must_use]
     pub fn keep_also(mut self, policy: impl RetentionPolicy) -> Self {
         self.policies.push(Arc::new(policy));
+        self
+    }
+
+    /// Declares that its points are copied to this replica, and what stays there. A point that the replica would keep is not
+    /// deleted before it is whole there.
+    #[must_use]
+    pub fn replicate_to(mut self, replica: impl Into<String>, rules: KeepRules) -> Self {
+        self.replicate_to.insert(replica.into(), rules);
         self
     }
 
@@ -173,7 +186,11 @@ impl Tier {
             });
         // An application's own policy may say all that there is to say.
         let keep = if self.keep.is_empty() && !self.policies.is_empty() { Vec::new() } else { self.keep.problems() };
-        let problems = names.chain(keep).chain(objectives).chain(self.zone().err());
+        let replicas = self.replicate_to.iter().flat_map(|(replica, rules)| {
+            let name = Name::new(replica).err().map(|problem| problem.with("field", "replicate_to"));
+            name.into_iter().chain(rules.problems()).map(move |problem| problem.with("replica", replica))
+        });
+        let problems = names.chain(keep).chain(replicas).chain(objectives).chain(self.zone().err());
         problems.map(|problem| problem.with("tier", &self.name)).collect()
     }
 }
@@ -183,6 +200,8 @@ fn utc() -> String {
 }
 
 mod field {
+    use std::collections::BTreeMap;
+
     use jiff::Span;
 
     use crate::retention::KeepRules;
@@ -190,6 +209,7 @@ mod field {
     crate::field::named_fields! {
         name: String, "a tier's name";
         covers: Vec<String>, "a list of components";
+        replicate_to: BTreeMap<String, KeepRules>, "a table such as { dr = { daily = 90 } }";
         keep: KeepRules, "a table such as { daily = 30, within = \"14d\" }";
         rpo: Option<Span>, "a span such as \"1h\" or \"PT1H\"";
         rto: Option<Span>, "a span such as \"1h\" or \"PT1H\"";

@@ -73,6 +73,7 @@ pub(crate) struct Seen {
 pub struct BackstayBuilder {
     source: String,
     vault: Vault,
+    replicas: Vec<(String, Vault)>,
     components: Vec<(String, Arc<dyn ResourceExporter>)>,
     hooks: Vec<(Vec<String>, Arc<dyn Hook>)>,
     tiers: Vec<Tier>,
@@ -87,6 +88,7 @@ impl Backstay {
         BackstayBuilder {
             source: source.into(),
             vault,
+            replicas: Vec::new(),
             components: Vec::new(),
             hooks: Vec::new(),
             tiers: Vec::new(),
@@ -151,6 +153,14 @@ impl BackstayBuilder {
         self
     }
 
+    /// Names a replica that tiers are replicated to: a vault that a [`Replicator`](crate::engine::Replicator) fills, or a copy
+    /// of the whole store that the platform keeps. It is only read: prune keeps what is not whole there, status tells how far
+    /// it is behind, restore takes from it what the vault lost.
+    pub fn replica(mut self, name: impl Into<String>, vault: Vault) -> Self {
+        self.replicas.push((name.into(), vault));
+        self
+    }
+
     /// Tells `observer` of every event.
     pub fn observe(mut self, observer: impl Observer) -> Self {
         self.observers.add(observer);
@@ -173,8 +183,12 @@ impl BackstayBuilder {
     pub fn build(self) -> Result<Backstay> {
         let mut problems = Vec::new();
         let source = checked(&self.source, "source", &mut problems);
-        if self.components.is_empty() {
-            problems.push("no component: add one by `export`".to_owned());
+        match (self.vault.origin(), self.components.is_empty()) {
+            (None, true) => problems.push("no component: add one by `export`".to_owned()),
+            (Some(origin), false) => problems.push(format!(
+                "the vault is a replica of {origin} and takes no backups of its own: export into the origin"
+            )),
+            _ => {}
         }
         if self.tiers.is_empty() {
             problems.push("no tier: add one by `tier`".to_owned());
@@ -205,7 +219,10 @@ impl BackstayBuilder {
             });
         }
         for tier in &self.tiers {
-            tier.covers.iter().for_each(|name| unknown(name, format!("tier {:?}", tier.name)));
+            // A replica has no components to name.
+            if self.vault.origin().is_none() {
+                tier.covers.iter().for_each(|name| unknown(name, format!("tier {:?}", tier.name)));
+            }
         }
         let mut tier_names = BTreeSet::new();
         for tier in &self.tiers {
@@ -214,12 +231,33 @@ impl BackstayBuilder {
                 problems.push(format!("two tiers are called {:?}", tier.name));
             }
         }
+        let mut vault = self.vault.alone();
+        let mut replicas = BTreeSet::new();
+        for (name, replica) in self.replicas {
+            if !replica.holds_points_of(vault.origin().unwrap_or(vault.id())) {
+                problems.push(format!("the replica {name:?} was not opened as one of this vault: open it by `origin`"));
+            }
+            if !self.tiers.iter().any(|tier| tier.replicate_to.contains_key(&name)) {
+                problems.push(format!("no tier is replicated to {name:?}: name it by `replicate_to`, or leave it out"));
+            }
+            if !replicas.insert(name.clone()) {
+                problems.push(format!("two replicas are called {name:?}"));
+            }
+            if let Some(name) = checked(&name, "replica", &mut problems) {
+                vault = vault.with_replica(name, replica);
+            }
+        }
+        for (tier, name) in self.tiers.iter().flat_map(|tier| tier.replicate_to.keys().map(|name| (&tier.name, name))) {
+            if !replicas.contains(name) {
+                problems.push(format!("tier {tier:?} is replicated to {name:?}, which is not there: add it by `replica`"));
+            }
+        }
         let (Some(source), true) = (source, problems.is_empty()) else {
             return Err(Error::new(ErrorKind::Invalid, problems.join("; ")).operation("build"));
         };
         Ok(Backstay(Arc::new(Inner {
             source,
-            vault: self.vault,
+            vault,
             components,
             hooks,
             tiers: self.tiers,

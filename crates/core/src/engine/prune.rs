@@ -1,20 +1,24 @@
 //! Planning what a tier's retention lets go.
 
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
 use crate::engine::prune_apply::{self, PruneReport};
 use crate::engine::prune_facts::{TierFacts, good_components, may_go_from, retired};
+use crate::engine::replicas::TierReplica;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
-use crate::retention::{Action, NewestGood, RetentionPolicy, check_mass_expiry, decide};
-use crate::vault::VaultId;
+use crate::retention::{
+    Action, Decision, NewestGood, PointState, PointSummary, RetentionPolicy, check_mass_expiry, decide,
+};
+use crate::vault::{Status, Vault, VaultId};
 use crate::vault::points::CLOCK_TOLERANCE;
 
 /// The grace in which a deletion can be taken back, if nothing else is said.
@@ -125,7 +129,7 @@ impl PruneRequest {
 
     async fn make_plan(self) -> Result<PlannedPrune> {
         let (tier_name, tier) = self.backstay.tier(&self.tier)?;
-        let (vault, source) = (&self.backstay.vault, &self.backstay.source);
+        let (vault, source) = (&self.backstay.vault.alone(), &self.backstay.source);
         if self.grace < SHORTEST_GRACE && !self.no_grace {
             return Err(Error::new(ErrorKind::Invalid, "so short a grace leaves no time to take a deletion back")
                 .with("grace", format!("{:?}", self.grace))
@@ -162,6 +166,13 @@ impl PruneRequest {
             }
         }
         guard.finish(&mut decisions);
+        let replicas = TierReplica::all(&self.backstay, tier, &zoned).await?;
+        let awaited = self.awaited(vault, &replicas, &facts, &decisions, &zoned).await?;
+        for decision in &mut decisions {
+            if let Some(why) = awaited.get(&decision.id) {
+                decision.veto(why);
+            }
+        }
         if !self.mass_expiry {
             check_mass_expiry(&decisions)?;
         }
@@ -175,9 +186,12 @@ impl PruneRequest {
             .collect();
         for (id, tombstone) in &facts.dying {
             let over = may_go_from(tombstone).is_some_and(|from| self.no_grace || from <= now);
-            let action = if over { PruneAction::Delete } else { PruneAction::Wait };
+            let wait = awaited.get(id);
+            let action = if over && wait.is_none() { PruneAction::Delete } else { PruneAction::Wait };
             let until = may_go_from(tombstone).map_or_else(String::new, |from| format!(", grace until {from}"));
-            let reason = format!("marked by {} at {}{until}", tombstone.signer.principal, tombstone.meta.last_modified);
+            let mut reason =
+                format!("marked by {} at {}{until}", tombstone.signer.principal, tombstone.meta.last_modified);
+            wait.iter().for_each(|wait| reason.push_str(&format!("; {wait}")));
             steps.push(PruneStep { id: id.clone(), action, reason });
         }
         steps.sort_by(|a, b| a.id.run.cmp(&b.id.run));
@@ -192,6 +206,39 @@ impl PruneRequest {
             strange: facts.strange,
         };
         Ok(PlannedPrune { plan, backstay: self.backstay.clone() })
+    }
+
+    /// What would go and must stay until a replica has it. All of these points were read, and their signatures proved, when
+    /// it was decided that they go.
+    async fn awaited(
+        &self,
+        vault: &Vault,
+        replicas: &[TierReplica<'_>],
+        facts: &TierFacts,
+        decisions: &[Decision],
+        now: &Zoned,
+    ) -> Result<BTreeMap<PointId, String>> {
+        let goes: HashSet<&PointId> =
+            decisions.iter().filter(|decision| decision.action == Action::Expire).map(|decision| &decision.id).collect();
+        let mut going: Vec<PointSummary> = facts.points.iter().filter(|point| goes.contains(&point.id)).cloned().collect();
+        let mut awaited = BTreeMap::new();
+        if replicas.is_empty() {
+            return Ok(awaited);
+        }
+        for (id, _) in &facts.dying {
+            // Without its manifest it is no point any more: a deletion that has begun goes through.
+            if let Some(point) = vault.points().read_or_pass_over(id).await? {
+                let partial = point.manifest.status == Status::Partial;
+                let state = if partial { PointState::Partial } else { PointState::Complete };
+                going.push(PointSummary::new(id.clone(), id.run.time(), state));
+            }
+        }
+        for replica in replicas {
+            for (id, why) in replica.awaited(vault, &going, now).await? {
+                awaited.entry(id).or_insert(why);
+            }
+        }
+        Ok(awaited)
     }
 
     /// The store's time, if ours agrees with it: a wrong clock would let everything look old.

@@ -39,7 +39,7 @@ pub struct PruneReport {
 }
 
 pub(crate) async fn apply(backstay: &Arc<Inner>, plan: PrunePlan) -> Result<PruneReport> {
-    let vault = &backstay.vault;
+    let vault = &backstay.vault.alone();
     vault.check_may_delete().await?;
     let pruner = Pruner { vault, observers: &backstay.observers, plan: &plan, began: vault.store().now().await? };
     let mut report = PruneReport::default();

@@ -100,6 +100,9 @@ pub struct ReplicationStep {
     pub id: PointId,
     /// Digest of its manifest: another one is not copied.
     pub manifest: Sha256,
+    /// The epoch that its items are sealed to, whose keys are copied too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Name>,
     /// Its stored bytes; fewer are sent if some are here.
     pub bytes: u64,
     /// Why the replica would keep it.
@@ -226,7 +229,8 @@ impl Replicator {
         plan.steps.extend(read.into_iter().filter_map(|(id, point)| {
             let reason = chosen.get(&id)?.clone();
             let bytes = point.manifest.objects().map(|object| object.bytes).sum();
-            Some(ReplicationStep { id, manifest: point.sha256, bytes, reason })
+            let epoch = point.manifest.epoch.map(|epoch| epoch.name);
+            Some(ReplicationStep { id, manifest: point.sha256, epoch, bytes, reason })
         }));
         Ok(())
     }

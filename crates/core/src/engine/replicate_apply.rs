@@ -11,7 +11,7 @@ use crate::digest::Sha256;
 use crate::engine::replicate::{ReplicationPlan, ReplicationStep, Replicator};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::name::{Name, PointId};
+use crate::name::{Name, PointId, base32};
 use crate::source::Problem;
 use crate::store::{Key, ListEntry, ListOptions, PutOptions};
 use crate::vault::copy::{CopyRecord, copy_object};
@@ -40,9 +40,12 @@ pub struct ReplicationReport {
 
 pub(crate) async fn apply(replicator: &Replicator, plan: ReplicationPlan) -> Result<ReplicationReport> {
     let mut report = ReplicationReport::default();
-    let mut epochs = BTreeSet::new();
+    // Those that are here too: a custodian who was added later opens what was copied before.
+    let here = list_keys(&replicator.here).await?;
+    let epochs = here.iter().filter_map(epoch_of).chain(plan.steps.iter().filter_map(|step| step.epoch.clone()));
+    replicator.copy_keys(&epochs.collect(), here.into_iter().collect(), &mut report).await?;
     for step in &plan.steps {
-        if let Err(error) = replicator.copy(step, &mut epochs, &mut report).await {
+        if let Err(error) = replicator.copy(step, &mut report).await {
             // One point that cannot be copied must not keep the others; but a store that fails altogether ends it.
             if error.is_retryable() || matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Exhausted) {
                 return Err(error.with("point", &step.id));
@@ -52,23 +55,13 @@ pub(crate) async fn apply(replicator: &Replicator, plan: ReplicationPlan) -> Res
             report.left.push(Problem::new(place, &error));
         }
     }
-    // A custodian who was added later opens the points that were copied before.
-    for key in list_keys(&replicator.here).await? {
-        epochs.extend(epoch_of(&key));
-    }
-    replicator.copy_keys(&epochs, &mut report).await?;
     let Some(first) = report.left.first() else { return Ok(report) };
     let text = format!("{} points could not be copied, the first: {}: {}", report.left.len(), first.what, first.why);
     Err(Error::new(ErrorKind::Partial, text).with_payload(report))
 }
 
 impl Replicator {
-    async fn copy(
-        &self,
-        step: &ReplicationStep,
-        epochs: &mut BTreeSet<Name>,
-        report: &mut ReplicationReport,
-    ) -> Result<()> {
+    async fn copy(&self, step: &ReplicationStep, report: &mut ReplicationReport) -> Result<()> {
         let id = &step.id;
         let (found, manifest) = self.origin.points().get_stored(id).await?;
         if found.sha256 != step.manifest || manifest.status == Status::Void {
@@ -82,11 +75,6 @@ impl Replicator {
         };
         let signature = self.signature(id, &found, committed).await?;
         self.refuse_dying(id).await?;
-        if let Some(epoch) = &manifest.epoch
-            && epochs.insert(epoch.name.clone())
-        {
-            self.copy_keys(&[epoch.name.clone()].into(), report).await?;
-        }
         self.copy_objects(&manifest, step.bytes, report).await?;
         self.commit(id, &found, &manifest, signature, committed).await?;
         self.observers.emit(&Event::Copied { point: id.clone(), bytes: step.bytes });
@@ -199,11 +187,17 @@ impl Replicator {
         }
     }
 
-    /// Copies the sealed keys of these epochs that are not here yet. A key that is here already stays as it is.
-    async fn copy_keys(&self, epochs: &BTreeSet<Name>, report: &mut ReplicationReport) -> Result<()> {
-        let here: BTreeSet<Key> = list_keys(&self.here).await?.into_iter().collect();
+    /// Copies the sealed keys of these epochs. Where another key of this name is here, of an epoch of the replica's own or a
+    /// plant, the custodian's name gets a tail: a key file counts by what it opens, not by its name.
+    async fn copy_keys(
+        &self,
+        epochs: &BTreeSet<Name>,
+        here: BTreeSet<Key>,
+        report: &mut ReplicationReport,
+    ) -> Result<()> {
         for key in list_keys(&self.origin).await? {
-            if here.contains(&key) || epoch_of(&key).is_none_or(|epoch| !epochs.contains(&epoch)) {
+            let Some(KeyFile::Sealed { epoch, custodian }) = layout::key_file(&key) else { continue };
+            if !epochs.contains(&epoch) {
                 continue;
             }
             let sealed = match self.origin.get_small(&key, MAX_KEY_FILE_BYTES).await {
@@ -216,11 +210,32 @@ impl Replicator {
                 }
                 Err(error) => return Err(error),
             };
+            let other = layout::epoch_key(&epoch, &with_tail(&custodian, &sealed)?)?;
+            let key = match here.contains(&key) {
+                true if self.is_same(&key, &sealed).await? => continue,
+                true if here.contains(&other) => continue,
+                true => other,
+                false => key,
+            };
             put_new(self.here.store(), &key, sealed, &PutOptions::default()).await?;
             report.keys += 1;
         }
         Ok(())
     }
+
+    async fn is_same(&self, key: &Key, sealed: &Bytes) -> Result<bool> {
+        match self.here.get_small(key, MAX_KEY_FILE_BYTES).await {
+            Ok((_, there)) => Ok(there == *sealed),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The custodian's name with a tail that tells this sealed key from others.
+fn with_tail(custodian: &Name, sealed: &Bytes) -> Result<Name> {
+    let tail = base32(&Sha256::of(sealed).0[..5]);
+    Name::new(format!("{:.54}-{tail}", custodian.as_str()))
 }
 
 /// What lies under `keys/`.

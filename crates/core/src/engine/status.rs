@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
 use crate::engine::prune_facts::{TierFacts, retired};
+use crate::engine::replicas::{ReplicaStatus, TierReplica};
 use crate::error::Result;
 use crate::name::{Name, PointId};
 use crate::retention::PointState;
@@ -59,6 +60,9 @@ pub struct TierStatus {
     pub doubtful: u64,
     /// Points that wait for the end of their grace.
     pub dying: u64,
+    /// How far its replicas are behind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ReplicaStatus>,
     /// Stored bytes of all its items, if asked for.
     pub bytes: Option<u64>,
 }
@@ -89,7 +93,7 @@ impl StatusRequest {
     }
 
     async fn run(self) -> Result<Status> {
-        let (vault, source) = (&self.backstay.vault, &self.backstay.source);
+        let (vault, source) = (&self.backstay.vault.alone(), &self.backstay.source);
         let at = vault.store().now().await?;
         let mut strange = Vec::new();
         let retired = retired(vault, source, &mut strange).await?;
@@ -124,7 +128,7 @@ impl StatusRequest {
         at: Timestamp,
         strange: &mut Vec<String>,
     ) -> Result<(TierStatus, BTreeSet<Name>)> {
-        let vault = &self.backstay.vault;
+        let vault = &self.backstay.vault.alone();
         let name: Name = tier.name.parse()?;
         let facts = TierFacts::gather(vault, &self.backstay.source, &name, at).await?;
         strange.extend(facts.strange);
@@ -152,6 +156,8 @@ impl StatusRequest {
             let age = time.map(|time| at.duration_since(time));
             ComponentStatus { component: component.clone(), newest, age, late }
         };
+        let replicas = TierReplica::all(&self.backstay, tier, &now).await?;
+        let replicas = replicas.iter().map(|replica| replica.status(&facts.points, &now)).collect();
         let count = |state| facts.points.iter().filter(|point| point.state == state).count() as u64;
         let status = TierStatus {
             components: covered.iter().map(|configured| component(&configured.name)).collect(),
@@ -159,6 +165,7 @@ impl StatusRequest {
             partial: count(PointState::Partial),
             doubtful: count(PointState::Doubtful),
             dying: facts.dying.len() as u64,
+            replicas,
             bytes: if self.bytes { Some(self.stored_bytes(&name).await?) } else { None },
             tier: name,
         };
@@ -179,11 +186,12 @@ impl StatusRequest {
 }
 
 impl Status {
-    /// Whether every objective is met and nothing strange was found.
+    /// Whether every objective is met, every replica answers and nothing strange was found.
     #[must_use]
     pub fn is_good(&self) -> bool {
         let late = self.tiers.iter().flat_map(|tier| &tier.components).any(|component| component.late);
-        !late && self.strange.is_empty() && self.tiers.iter().all(|tier| tier.doubtful == 0)
+        let silent = self.tiers.iter().flat_map(|tier| &tier.replicas).any(|replica| replica.error.is_some());
+        !late && !silent && self.strange.is_empty() && self.tiers.iter().all(|tier| tier.doubtful == 0)
     }
 }
 
@@ -219,7 +227,7 @@ impl fmt::Display for Status {
                 }
             }
         }
-        self.unmanaged.iter().try_for_each(|what| write!(f, "\n  unmanaged: {what}"))?;
+self.unmanaged.iter().try_for_each(|what| write!(f, "\n  unmanaged: {what}"))?;
         self.strange.iter().try_for_each(|what| write!(f, "\n  look at: {what}"))
     }
 }

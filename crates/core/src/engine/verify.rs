@@ -15,7 +15,8 @@ use crate::event::{Event, Observers};
 use crate::name::PointId;
 use crate::source::{ItemSource, ResourceImporter};
 use crate::store::Key;
-use crate::vault::Vault;
+use crate::vault::handle::Replica;
+use crate::vault::{ObjectEntry, Vault};
 use crate::vault::details::{ComponentLine, DetailLine};
 use crate::vault::items::{PointItems, details};
 use crate::vault::manifest::{Component, Outcome};
@@ -43,6 +44,8 @@ pub enum Depth {
 #[must_use = "nothing is verified before this is awaited"]
 pub struct VerifyRequest {
     vault: Vault,
+    /// Where else to look for what is damaged.
+    replicas: Vec<Replica>,
     point: PointId,
     observers: Observers,
     depth: Depth,
@@ -85,7 +88,8 @@ pub struct Finding {
 
 impl VerifyRequest {
     pub(crate) fn new(vault: Vault, point: PointId, observers: Observers) -> Self {
-        Self { vault, point, observers, depth: Depth::default(), importers: BTreeMap::new() }
+        let (vault, replicas) = (vault.alone(), vault.replicas().to_vec());
+        Self { vault, replicas, point, observers, depth: Depth::default(), importers: BTreeMap::new() }
     }
 
     /// How deep; [`Depth::Stored`] if not said.
@@ -149,10 +153,23 @@ impl VerifyRequest {
         for object in point.manifest.objects() {
             let component = component_of(point, &object.key);
             let result = prove_object(self.vault.store(), &object, self.vault.budget()).await;
+            let damaged = result.is_err();
             note(report, &component, None, Some(&object.key), result)?;
+            if damaged && let Some(finding) = report.findings.last_mut() {
+                self.find_intact(&object, finding).await;
+            }
             self.tell(point, &component, object.key.as_str(), object.bytes);
         }
         Ok(())
+    }
+
+    /// Says which replica has the object intact: a restore takes it from there.
+    async fn find_intact(&self, object: &ObjectEntry, finding: &mut Finding) {
+        for replica in &self.replicas {
+            if prove_object(replica.vault.store(), object, self.vault.budget()).await.is_ok() {
+                finding.what.push_str(&format!("; intact in the replica {}", replica.name));
+            }
+        }
     }
 
     async fn decode(&self, point: &Point, report: &mut VerifyReport) -> Result<()> {
@@ -233,7 +250,8 @@ impl VerifyRequest {
 }
 
 impl Vault {
-    /// Proves a point; await the request.
+    /// Proves a point as it lies in this very vault; await the request. What is damaged here and intact in a replica is told
+    /// so, and is a damage all the same.
     pub fn verify(&self, point: &PointId) -> VerifyRequest {
         VerifyRequest::new(self.clone(), point.clone(), Observers::default())
     }
