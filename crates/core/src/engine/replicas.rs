@@ -1,0 +1,161 @@
+//! The declared replicas as prune and status see them: what each has, what it lacks and would keep.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::{SignedDuration, Unit, Zoned};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::builder::Inner;
+use crate::engine::prune_facts::TierFacts;
+use crate::engine::replicate::would_keep;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::{Name, PointId};
+use crate::retention::{KeepRules, PointSummary};
+use crate::tier::Tier;
+use crate::vault::layout;
+use crate::vault::points::{Listed, list_run};
+use crate::vault::{Vault, whole};
+
+/// How far a replica is behind.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ReplicaStatus {
+    /// Which.
+    pub replica: String,
+    /// Points that it lacks and would keep.
+    pub pending: u64,
+    /// How old the oldest of them is.
+    pub lag: Option<SignedDuration>,
+    /// The newest point that is there.
+    pub newest: Option<PointId>,
+    /// Why nothing can be said of it, if so.
+    pub error: Option<String>,
+}
+
+/// A replica of a tier.
+pub(crate) struct TierReplica<'a> {
+    name: &'a str,
+    vault: &'a Vault,
+    keep: &'a KeepRules,
+    /// What is there; an error if it cannot be reached.
+    found: Result<TierFacts>,
+}
+
+impl<'a> TierReplica<'a> {
+    /// All that are declared for the tier. One that cannot be reached is no failure: it is told where it matters.
+    pub(crate) async fn all(backstay: &'a Inner, tier: &'a Tier, now: &Zoned) -> Result<Vec<Self>> {
+        let tier_name: Name = tier.name.parse()?;
+        let mut all = Vec::new();
+        for (name, keep) in &tier.replicate_to {
+            let Some(replica) = backstay.vault.replicas().iter().find(|replica| replica.name.as_str() == name) else {
+                return Err(Error::new(ErrorKind::NotFound, "no such replica").with("replica", name));
+            };
+            let vault = &replica.vault;
+            let found = TierFacts::gather(vault, &backstay.source, &tier_name, now.timestamp()).await;
+            all.push(Self { name, vault, keep, found });
+        }
+        Ok(all)
+    }
+
+    /// Of these points, which are proved, those that must stay at the origin for this replica's sake, each with the reason:
+    /// it would keep them and does not have them whole, or cannot be asked.
+    pub(crate) async fn awaited(
+        &self,
+        origin: &Vault,
+        points: &[PointSummary],
+        now: &Zoned,
+    ) -> Result<BTreeMap<PointId, String>> {
+        let mut awaited = BTreeMap::new();
+        let found = match &self.found {
+            Ok(found) => found,
+            Err(error) => {
+                let why = format!("the replica {} cannot be asked whether it has it: {error}", self.name);
+                return Ok(points.iter().map(|point| (point.id.clone(), why.clone())).collect());
+            }
+        };
+        let wanted = self.wanted(found, points, now);
+        for point in points.iter().filter(|point| wanted.contains_key(&point.id)) {
+            let why = match self.lacks(origin, found, &point.id).await {
+                Ok(None) => continue,
+                Ok(Some(what)) => format!("not yet copied to {}: {what}", self.name),
+                Err(error) => format!("the replica {} cannot be asked whether it has it: {error}", self.name),
+            };
+            awaited.insert(point.id.clone(), why);
+        }
+        Ok(awaited)
+    }
+
+    /// How far it is behind these points of the origin.
+    pub(crate) fn status(&self, points: &[PointSummary], now: &Zoned) -> ReplicaStatus {
+        let mut status = ReplicaStatus {
+            replica: self.name.to_owned(),
+            pending: 0,
+            lag: None,
+            newest: None,
+            error: self.found.as_ref().err().map(ToString::to_string),
+        };
+        let Ok(found) = &self.found else { return status };
+        let there = present(found);
+        let wanted = self.wanted(found, points, now);
+        let pending = points.iter().filter(|point| wanted.contains_key(&point.id) && !there.contains(&point.id));
+        status.pending = pending.clone().count() as u64;
+        status.lag = pending.map(|point| now.timestamp().duration_since(point.time)).max();
+        status.newest = found.points.iter().map(|point| &point.id).max_by_key(|id| &id.run).cloned();
+        status
+    }
+
+    /// What the replica would keep if it had these points besides its own.
+    fn wanted(&self, found: &TierFacts, points: &[PointSummary], now: &Zoned) -> BTreeMap<PointId, String> {
+        let there = present(found);
+        let mut all = found.points.clone();
+        all.extend(points.iter().filter(|point| !there.contains(&point.id)).cloned());
+        all.sort_unstable_by(|a, b| a.id.run.cmp(&b.id.run));
+        would_keep(Some(self.keep), &all, now)
+    }
+
+    /// What is missing of a point there, by listing; nothing if it is whole. What the replica itself lets go lacks nothing.
+    async fn lacks(&self, origin: &Vault, found: &TierFacts, id: &PointId) -> Result<Option<String>> {
+        if !found.points.iter().any(|point| point.id == *id) {
+            return Ok(Some("it is not there".to_owned()));
+        }
+        let point = origin.points().get(id).await?;
+        let size = |run: Option<Listed>| Some(run?.manifest?.size);
+        if size(list_run(self.vault, id).await?) != size(list_run(origin, id).await?) {
+            return Ok(Some("another manifest is there".to_owned()));
+        }
+        if let Some((object, what)) = whole::missing(self.vault, &point.manifest).await?.into_iter().next() {
+            return Ok(Some(format!("{what} ({})", object.key)));
+        }
+        if !whole::any(self.vault, &layout::signatures(id, layout::SIGNED_POINT, &point.sha256)?).await? {
+            return Ok(Some("its signature is missing".to_owned()));
+        }
+        if let Some(epoch) = &point.manifest.epoch
+            && !whole::any(self.vault, &layout::sealed_keys(&epoch.name)?).await?
+        {
+            return Ok(Some(format!("no key of {} is there", epoch.name)));
+        }
+        Ok(None)
+    }
+}
+
+impl fmt::Display for ReplicaStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "replica {}: ", self.replica)?;
+        if let Some(error) = &self.error {
+            return write!(f, "cannot be asked: {error}");
+        }
+        match &self.newest {
+            Some(newest) => write!(f, "newest {}", newest.run)?,
+            None => f.write_str("no point yet")?,
+        }
+        match self.lag {
+            Some(lag) => write!(f, ", {} pending, {:#} behind", self.pending, lag.round(Unit::Second).unwrap_or(lag)),
+            None => f.write_str(", none pending"),
+        }
+    }
+}
+
+fn present(found: &TierFacts) -> BTreeSet<&PointId> {
+    found.points.iter().map(|point| &point.id).chain(found.dying.iter().map(|(id, _)| id)).collect()
+}
