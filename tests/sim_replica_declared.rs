@@ -151,7 +151,12 @@ async fn build_tells_what_is_declared_twice_not_at_all_or_for_nothing() {
     let stranger = stranger.clock(pair.world.clock.clone()).budget(inline_budget()).build().await.expect("it opens");
     let error = Backstay::builder("prod-eu", pair.world.vault().await)
         .export("db", exporter(&[]))
-        .tier(Tier::new("daily").keep(Keep::last(2)).replicate_to("dr", Keep::last(1)).replicate_to("moon", Keep::last(1)))
+        .tier(
+            Tier::new("daily")
+                .keep(Keep::last(2))
+                .replicate_to("dr", Keep::last(1))
+                .replicate_to("moon", Keep::last(1)),
+        )
         .tier(Tier::new("odd").keep(Keep::last(2)).replicate_to("b_d", Keep::last(0)))
         .replica("dr", replica().await)
         .replica("dr", replica().await)
@@ -173,8 +178,9 @@ async fn build_tells_what_is_declared_twice_not_at_all_or_for_nothing() {
         .export("db", exporter(&[]))
         .tier(Tier::new("daily").covers(["db"]).keep(Keep::last(2)));
     assert!(on_replica.build().expect_err("no backups there").to_string().contains("takes no backups"));
-    let tier: Tier = serde_json::from_str(r#"{ "name": "d", "keep": { "last": 2 }, "replicate_to": { "dr": { "last": 9 } } }"#)
-        .expect("configuration");
+    let tier: Tier =
+        serde_json::from_str(r#"{ "name": "d", "keep": { "last": 2 }, "replicate_to": { "dr": { "last": 9 } } }"#)
+            .expect("configuration");
     assert_eq!(tier.replicate_to["dr"].to_string(), "last 9");
 }
 
@@ -200,9 +206,12 @@ async fn a_restore_takes_each_part_from_where_it_is_intact() {
         }
     };
     for (what, rule) in [
-        ("a flipped byte of an item", Rule::new(Fault::FlipBit(300)).on([Operation::Get]).under("items/")),
+        ("a flipped byte of an item", Rule::new(Fault::FlipBit(100)).on([Operation::Get]).under("items/")),
         ("a flipped byte of the details", Rule::new(Fault::FlipBit(30)).on([Operation::Get]).under("details/")),
-        ("half of an item", Rule::new(Fault::BreakOff(90, ErrorKind::Unavailable)).on([Operation::Get]).under("items/")),
+        (
+            "half of an item",
+            Rule::new(Fault::BreakOff(90, ErrorKind::Unavailable)).on([Operation::Get]).under("items/"),
+        ),
         ("no items", Rule::new(Fault::FailBefore(ErrorKind::NotFound)).on([Operation::Get]).under("items/")),
         ("no manifests", Rule::new(Fault::FailBefore(ErrorKind::NotFound)).on([Operation::Get]).under("points/")),
         ("no signatures", Rule::new(Fault::BreakOff(0, ErrorKind::Unavailable)).on([Operation::List]).under("sigs/")),
@@ -223,7 +232,7 @@ async fn a_restore_takes_each_part_from_where_it_is_intact() {
     pair.overwrite(&item, bytes).await;
     broken.heal();
     // To verify is to prove this vault: damage is damage, though a replica has it.
-    broken.add(Rule::new(Fault::FlipBit(300)).on([Operation::Get]).under("items/"));
+    broken.add(Rule::new(Fault::FlipBit(100)).on([Operation::Get]).under("items/"));
     for depth in [Depth::Stored, Depth::Decoded] {
         let error = backstay.verify(id).depth(depth).await.expect_err("damaged here");
         let report: &VerifyReport = error.payload().expect("a report");

@@ -41,7 +41,8 @@ async fn the_replica_alone_restores_what_the_lost_vault_held() {
 #[tokio::test(start_paused = true)]
 async fn what_is_there_is_not_sent_again() {
     let (pair, _) = Pair::with_points(1, 3, TEXT).await;
-    let (from, to) = (FaultyStore::new(Arc::new(pair.world.store.clone())), FaultyStore::new(Arc::new(pair.store.clone())));
+    let (from, to) =
+        (FaultyStore::new(Arc::new(pair.world.store.clone())), FaultyStore::new(Arc::new(pair.store.clone())));
     let first = pair.copy(from.clone(), to.clone()).await.expect("copied");
     assert_eq!((first.copied.len(), first.keys), (3, 1));
     assert!(first.bytes > 0);
@@ -174,9 +175,7 @@ async fn a_key_that_was_good_when_the_origin_took_the_point_in_is_good_at_the_re
     line.valid_before = Some("2026-11-21T00:00:00Z".parse().expect("a time"));
     let mut signers = AllowedSigners::default();
     signers.add(line).expect("a line");
-    let open = |builder: backstay::vault::VaultBuilder| {
-        builder.clock(pair.world.clock.clone()).budget(inline_budget())
-    };
+    let open = |builder: backstay::vault::VaultBuilder| builder.clock(pair.world.clock.clone()).budget(inline_budget());
     let copy = || async {
         let origin = open(Vault::open_read_only(pair.world.store.clone())).trust(signers.clone()).build().await?;
         let replica = open(Vault::open(pair.store.clone()))

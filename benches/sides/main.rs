@@ -4,6 +4,7 @@
 //! sides backup_stream FILE FOLDER [WORKERS]    FILE as one item into a new vault in FOLDER, where the keys lie too
 //! sides restore_stream FOLDER FILE             that item into a new FILE, ended by fsync
 //! sides backup_directory DIRECTORY FOLDER      DIRECTORY as a component into a new vault in FOLDER
+//! sides replicate_local FOLDER FOLDER           the vault of `backup_stream` into a new one
 //! sides retention_million                      decides over a million points and tells `seconds=`
 //! ```
 //!
@@ -12,6 +13,7 @@
 
 mod backup;
 mod file;
+mod replicate;
 mod restore;
 mod retention;
 
@@ -26,6 +28,7 @@ const SIDES: &[(&str, Side)] = &[
     ("backup_stream", backup::stream),
     ("restore_stream", restore::stream),
     ("backup_directory", backup::directory),
+    ("replicate_local", replicate::local),
     ("retention_million", retention::million),
 ];
 

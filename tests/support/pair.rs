@@ -132,4 +132,3 @@ impl Pair {
         self.store.delete(&[key.into()]).await.expect("memory deletes");
     }
 }
-

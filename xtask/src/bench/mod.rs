@@ -8,13 +8,14 @@ mod data;
 mod embed;
 mod pipeline;
 mod place;
+mod replicate;
 mod retention;
 mod side;
 
 use crate::result::Result;
 
 /// What a benchmark is called and what makes its line.
-const BENCHES: [(&str, Measure); 10] = [
+const BENCHES: [(&str, Measure); 11] = [
     ("pipeline.backup", Measure::Ratio(pipeline::backup)),
     ("pipeline.restore", Measure::Ratio(pipeline::restore)),
     ("pipeline.incompressible", Measure::Ratio(pipeline::incompressible)),
@@ -24,6 +25,7 @@ const BENCHES: [(&str, Measure); 10] = [
     ("directory.large", Measure::Ratio(pipeline::large_files)),
     ("embed.crates", Measure::Figure(embed::crates, "crates")),
     ("embed.build_s", Measure::Figure(embed::build_seconds, "s")),
+    ("replicate.local", Measure::Ratio(replicate::local)),
     ("retention.million", Measure::Figure(retention::million, "s")),
 ];
 

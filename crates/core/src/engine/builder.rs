@@ -249,7 +249,8 @@ impl BackstayBuilder {
         }
         for (tier, name) in self.tiers.iter().flat_map(|tier| tier.replicate_to.keys().map(|name| (&tier.name, name))) {
             if !replicas.contains(name) {
-                problems.push(format!("tier {tier:?} is replicated to {name:?}, which is not there: add it by `replica`"));
+                problems
+                    .push(format!("tier {tier:?} is replicated to {name:?}, which is not there: add it by `replica`"));
             }
         }
         let (Some(source), true) = (source, problems.is_empty()) else {

@@ -18,8 +18,8 @@ use crate::name::{Name, PointId};
 use crate::retention::{
     Action, Decision, NewestGood, PointState, PointSummary, RetentionPolicy, check_mass_expiry, decide,
 };
-use crate::vault::{Status, Vault, VaultId};
 use crate::vault::points::CLOCK_TOLERANCE;
+use crate::vault::{Status, Vault, VaultId};
 
 /// The grace in which a deletion can be taken back, if nothing else is said.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
@@ -218,9 +218,13 @@ impl PruneRequest {
         decisions: &[Decision],
         now: &Zoned,
     ) -> Result<BTreeMap<PointId, String>> {
-        let goes: HashSet<&PointId> =
-            decisions.iter().filter(|decision| decision.action == Action::Expire).map(|decision| &decision.id).collect();
-        let mut going: Vec<PointSummary> = facts.points.iter().filter(|point| goes.contains(&point.id)).cloned().collect();
+        let goes: HashSet<&PointId> = decisions
+            .iter()
+            .filter(|decision| decision.action == Action::Expire)
+            .map(|decision| &decision.id)
+            .collect();
+        let mut going: Vec<PointSummary> =
+            facts.points.iter().filter(|point| goes.contains(&point.id)).cloned().collect();
         let mut awaited = BTreeMap::new();
         if replicas.is_empty() {
             return Ok(awaited);

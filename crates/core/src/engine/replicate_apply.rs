@@ -104,9 +104,9 @@ impl Replicator {
             let parts = manifest.details.as_ref().filter(|details| details.key == object.key).map(|d| &*d.parts);
             async move {
                 if there.get(&object.key) == Some(&object.bytes) {
-                    prove_object(&**store, &object, budget).await.map_err(|error| {
-                        error.advise("somebody else put it into the replica; remove it there")
-                    })?;
+                    prove_object(&**store, &object, budget)
+                        .await
+                        .map_err(|error| error.advise("somebody else put it into the replica; remove it there"))?;
                     return Ok((object.bytes, 0));
                 }
                 copy_object(self.origin.store(), store, &object, parts, budget).await?;

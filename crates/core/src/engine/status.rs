@@ -226,8 +226,9 @@ impl fmt::Display for Status {
                     _ => write!(f, "\n    {}: never{late}", component.component)?,
                 }
             }
+            tier.replicas.iter().try_for_each(|replica| write!(f, "\n    {replica}"))?;
         }
-self.unmanaged.iter().try_for_each(|what| write!(f, "\n  unmanaged: {what}"))?;
+        self.unmanaged.iter().try_for_each(|what| write!(f, "\n  unmanaged: {what}"))?;
         self.strange.iter().try_for_each(|what| write!(f, "\n  look at: {what}"))
     }
 }

@@ -15,14 +15,14 @@ use crate::event::{Event, Observers};
 use crate::name::PointId;
 use crate::source::{ItemSource, ResourceImporter};
 use crate::store::Key;
-use crate::vault::handle::Replica;
-use crate::vault::{ObjectEntry, Vault};
 use crate::vault::details::{ComponentLine, DetailLine};
+use crate::vault::handle::Replica;
 use crate::vault::items::{PointItems, details};
 use crate::vault::manifest::{Component, Outcome};
 use crate::vault::points::Point;
 use crate::vault::prove::prove_object;
 use crate::vault::whole;
+use crate::vault::{ObjectEntry, Vault};
 
 /// How deep a point is proved. Each depth includes those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -7,8 +7,8 @@ mod age_stream;
 mod builder;
 #[cfg(test)]
 mod codec_tests;
-pub(crate) mod custodians;
 pub(crate) mod copy;
+pub(crate) mod custodians;
 mod cut;
 pub(crate) mod decode;
 pub(crate) mod details;

@@ -120,8 +120,9 @@ impl Sender {
     ) -> Result<()> {
         let key = object_key(&self.base, self.objects.len())?;
         if self.expected.is_some_and(|expected| expected != sha256) {
-            return Err(Error::new(ErrorKind::Corrupt, "the object's SHA-256 is not the one that was signed")
-                .with("key", key));
+            return Err(
+                Error::new(ErrorKind::Corrupt, "the object's SHA-256 is not the one that was signed").with("key", key)
+            );
         }
         if self.upload.is_none() {
             let bytes = part.content.len() as u64;

@@ -86,7 +86,10 @@ impl AllowedSigners {
         let trusted = move |line: &&AllowedSigner| {
             line.namespaces.is_empty() || line.namespaces.iter().any(|name| name == namespace)
         };
-        self.signers.iter().filter(trusted).map(move |line| AllowedSigner { namespaces: vec![namespace.to_owned()], ..line.clone() })
+        self.signers
+            .iter()
+            .filter(trusted)
+            .map(move |line| AllowedSigner { namespaces: vec![namespace.to_owned()], ..line.clone() })
     }
 
     /// Checks that `signature`, the text of a `.sig` file, is one of `message` for the use `namespace`, by a key that is
