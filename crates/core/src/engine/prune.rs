@@ -11,15 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
 use crate::engine::prune_apply::{self, PruneReport};
-use crate::engine::prune_facts::{TierFacts, good_components, may_go_from, retired};
+use crate::engine::prune_facts::{Dying, TierFacts, good_components, may_go_from, retired};
 use crate::engine::replicas::TierReplica;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
 use crate::retention::{
     Action, Decision, NewestGood, PointState, PointSummary, RetentionPolicy, check_mass_expiry, decide,
 };
+use crate::tier::Tier;
 use crate::vault::points::CLOCK_TOLERANCE;
-use crate::vault::{Status, Vault, VaultId};
+use crate::vault::{Vault, VaultId};
 
 /// The grace in which a deletion can be taken back, if nothing else is said.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
@@ -82,6 +83,8 @@ pub enum PruneAction {
     Wait,
     /// Its grace is over: its bytes go.
     Delete,
+    /// Its grace is over, but what stood for it is gone or damaged: the deletion is taken back.
+    Undelete,
 }
 
 /// A plan together with what it takes to apply it.
@@ -154,24 +157,15 @@ impl PruneRequest {
             }
         };
         let retired = retired(vault, source, &mut facts.strange).await?;
-        let mut guard = NewestGood::new(&facts.points, &decisions, now, retired);
-        loop {
-            let wanted = guard.wanted();
-            if wanted.is_empty() {
-                break;
-            }
-            for id in wanted {
-                let good = good_components(vault, &id).await;
-                guard.read(&id, good);
-            }
-        }
-        guard.finish(&mut decisions);
-        let replicas = TierReplica::all(&self.backstay, tier, &zoned).await?;
-        let awaited = self.awaited(vault, &replicas, &facts, &decisions, &zoned).await?;
+        // What was marked before is guarded once more: the point that stood for it may be gone or damaged since.
+        let (mut guarded, due, count) = (facts.points.clone(), self.due(&facts, now), decisions.len());
+        guarded.extend(due.iter().map(|(summary, _)| summary.clone()));
+        decisions.extend(due.into_iter().map(|(_, decision)| decision));
+        guard(vault, &guarded, &mut decisions, now, retired).await?;
+        let awaited = self.awaited(vault, tier, &guarded, &decisions, &zoned).await?;
+        let last_words = decisions.split_off(count);
         for decision in &mut decisions {
-            if let Some(why) = awaited.get(&decision.id) {
-                decision.veto(why);
-            }
+            awaited.get(&decision.id).into_iter().for_each(|why| decision.veto(why));
         }
         if !self.mass_expiry {
             check_mass_expiry(&decisions)?;
@@ -184,14 +178,20 @@ impl PruneRequest {
                 id: decision.id,
             })
             .collect();
-        for (id, tombstone) in &facts.dying {
-            let over = may_go_from(tombstone).is_some_and(|from| self.no_grace || from <= now);
-            let wait = awaited.get(id);
-            let action = if over && wait.is_none() { PruneAction::Delete } else { PruneAction::Wait };
+        for dying in &facts.dying {
+            let Dying { id, tombstone, .. } = dying;
+            let last_word = last_words.iter().find(|decision| decision.id == *id);
+            let veto = last_word.and_then(|decision| decision.veto.as_ref());
+            let waits = awaited.get(id);
+            let action = match (veto, waits) {
+                (Some(_), _) => PruneAction::Undelete,
+                (None, None) if self.is_over(dying, now) => PruneAction::Delete,
+                (None, _) => PruneAction::Wait,
+            };
             let until = may_go_from(tombstone).map_or_else(String::new, |from| format!(", grace until {from}"));
-            let mut reason =
-                format!("marked by {} at {}{until}", tombstone.signer.principal, tombstone.meta.last_modified);
-            wait.iter().for_each(|wait| reason.push_str(&format!("; {wait}")));
+            let but = veto.or(waits).map_or_else(String::new, |but| format!("; but {but}"));
+            let (signer, at) = (&tombstone.signer.principal, tombstone.meta.last_modified);
+            let reason = format!("marked by {signer} at {at}{until}{but}");
             steps.push(PruneStep { id: id.clone(), action, reason });
         }
         steps.sort_by(|a, b| a.id.run.cmp(&b.id.run));
@@ -213,36 +213,35 @@ impl PruneRequest {
     async fn awaited(
         &self,
         vault: &Vault,
-        replicas: &[TierReplica<'_>],
-        facts: &TierFacts,
+        tier: &Tier,
+        points: &[PointSummary],
         decisions: &[Decision],
         now: &Zoned,
     ) -> Result<BTreeMap<PointId, String>> {
-        let goes: HashSet<&PointId> = decisions
-            .iter()
-            .filter(|decision| decision.action == Action::Expire)
-            .map(|decision| &decision.id)
-            .collect();
-        let mut going: Vec<PointSummary> =
-            facts.points.iter().filter(|point| goes.contains(&point.id)).cloned().collect();
+        let goes = decisions.iter().filter(|decision| decision.action == Action::Expire);
+        let goes: HashSet<&PointId> = goes.map(|decision| &decision.id).collect();
+        let going: Vec<PointSummary> = points.iter().filter(|point| goes.contains(&point.id)).cloned().collect();
         let mut awaited = BTreeMap::new();
-        if replicas.is_empty() {
-            return Ok(awaited);
-        }
-        for (id, _) in &facts.dying {
-            // Without its manifest it is no point any more: a deletion that has begun goes through.
-            if let Some(point) = vault.points().read_or_pass_over(id).await? {
-                let partial = point.manifest.status == Status::Partial;
-                let state = if partial { PointState::Partial } else { PointState::Complete };
-                going.push(PointSummary::new(id.clone(), id.run.time(), state));
-            }
-        }
-        for replica in replicas {
+        for replica in TierReplica::all(&self.backstay, tier, now).await? {
             for (id, why) in replica.awaited(vault, &going, now).await? {
                 awaited.entry(id).or_insert(why);
             }
         }
         Ok(awaited)
+    }
+
+    fn is_over(&self, dying: &Dying, now: Timestamp) -> bool {
+        may_go_from(&dying.tombstone).is_some_and(|from| self.no_grace || from <= now)
+    }
+
+    /// The marked points that would be deleted now, as the guard takes them.
+    fn due(&self, facts: &TierFacts, now: Timestamp) -> Vec<(PointSummary, Decision)> {
+        let due = facts.dying.iter().filter(|dying| dying.stands && self.is_over(dying, now));
+        due.map(|Dying { id, .. }| {
+            let summary = PointSummary::new(id.clone(), id.run.time(), PointState::Complete);
+            (summary, Decision { id: id.clone(), action: Action::Expire, reasons: Vec::new(), veto: None })
+        })
+        .collect()
     }
 
     /// The store's time, if ours agrees with it: a wrong clock would let everything look old.
@@ -255,6 +254,30 @@ impl PruneRequest {
         }
         Err(Error::new(ErrorKind::Refused, format!("this host's clock says {ours}, the store's {store}"))
             .advise("set the wrong one of them; what is old cannot be told before"))
+    }
+}
+
+/// Keeps the newest good item of each component, whatever was decided.
+async fn guard(
+    vault: &Vault,
+    points: &[PointSummary],
+    decisions: &mut [Decision],
+    now: Timestamp,
+    retired: BTreeMap<Name, Timestamp>,
+) -> Result<()> {
+    let expiring: HashSet<PointId> =
+        decisions.iter().filter(|decision| decision.action == Action::Expire).map(|d| d.id.clone()).collect();
+    let mut guard = NewestGood::new(points, decisions, now, retired);
+    loop {
+        let wanted = guard.wanted();
+        if wanted.is_empty() {
+            guard.finish(decisions);
+            return Ok(());
+        }
+        for id in wanted {
+            let good = good_components(vault, &id, !expiring.contains(&id)).await;
+            guard.read(&id, good);
+        }
     }
 }
 
@@ -296,6 +319,7 @@ impl fmt::Display for PruneAction {
             Self::Tombstone => "tombstone",
             Self::Wait => "wait",
             Self::Delete => "delete",
+            Self::Undelete => "undelete",
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use futures_util::StreamExt;
 use jiff::{SignedDuration, Unit, Zoned};
 use serde::{Deserialize, Serialize};
 
@@ -12,10 +13,12 @@ use crate::engine::replicate::would_keep;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
 use crate::retention::{KeepRules, PointSummary};
+use crate::store::{ListOptions, Prefix};
 use crate::tier::Tier;
+use crate::vault::Vault;
 use crate::vault::layout;
 use crate::vault::points::{Listed, list_run};
-use crate::vault::{Vault, whole};
+use crate::vault::prove::not_listed;
 
 /// How far a replica is behind.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -124,14 +127,14 @@ impl<'a> TierReplica<'a> {
         if size(list_run(self.vault, id).await?) != size(list_run(origin, id).await?) {
             return Ok(Some("another manifest is there".to_owned()));
         }
-        if let Some((object, what)) = whole::missing(self.vault, &point.manifest).await?.into_iter().next() {
-            return Ok(Some(format!("{what} ({})", object.key)));
+        if let Some((key, what)) = not_listed(self.vault.store(), &point.manifest).await?.into_iter().next() {
+            return Ok(Some(format!("{what} ({key})")));
         }
-        if !whole::any(self.vault, &layout::signatures(id, layout::SIGNED_POINT, &point.sha256)?).await? {
+        if !any(self.vault, &layout::signatures(id, layout::SIGNED_POINT, &point.sha256)?).await? {
             return Ok(Some("its signature is missing".to_owned()));
         }
         if let Some(epoch) = &point.manifest.epoch
-            && !whole::any(self.vault, &layout::sealed_keys(&epoch.name)?).await?
+            && !any(self.vault, &layout::sealed_keys(&epoch.name)?).await?
         {
             return Ok(Some(format!("no key of {} is there", epoch.name)));
         }
@@ -156,6 +159,12 @@ impl fmt::Display for ReplicaStatus {
     }
 }
 
+/// Whether anything lies under `prefix`.
+async fn any(vault: &Vault, prefix: &Prefix) -> Result<bool> {
+    let mut listing = vault.store().list(prefix, &ListOptions::default());
+    listing.next().await.transpose().map(|entry| entry.is_some())
+}
+
 fn present(found: &TierFacts) -> BTreeSet<&PointId> {
-    found.points.iter().map(|point| &point.id).chain(found.dying.iter().map(|(id, _)| id)).collect()
+    found.points.iter().map(|point| &point.id).chain(found.dying.iter().map(|dying| &dying.id)).collect()
 }

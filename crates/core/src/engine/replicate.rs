@@ -198,8 +198,13 @@ impl Replicator {
         let there = TierFacts::gather(&self.origin, source, tier, now.timestamp()).await?;
         let here = TierFacts::gather(&self.here, source, tier, now.timestamp()).await?;
         plan.strange.extend(there.strange.into_iter().chain(here.strange));
-        let present: BTreeSet<PointId> =
-            here.points.iter().map(|point| &point.id).chain(here.dying.iter().map(|(id, _)| id)).cloned().collect();
+        let present: BTreeSet<PointId> = here
+            .points
+            .iter()
+            .map(|point| &point.id)
+            .chain(here.dying.iter().map(|dying| &dying.id))
+            .cloned()
+            .collect();
         let (known, new): (Vec<_>, Vec<_>) = there.points.into_iter().partition(|point| present.contains(&point.id));
         plan.present += known.len() as u64;
         let (doubtful, new): (Vec<_>, Vec<_>) = new.into_iter().partition(|point| point.state == PointState::Doubtful);

@@ -14,15 +14,15 @@ use crate::event::Event;
 use crate::name::{Name, PointId, base32};
 use crate::source::Problem;
 use crate::store::{Key, ListEntry, ListOptions, PutOptions};
+use crate::vault::Vault;
 use crate::vault::copy::{CopyRecord, copy_object};
 use crate::vault::custodians::MAX_KEY_FILE_BYTES;
 use crate::vault::layout::{self, KeyFile, MarkName, PointFile};
 use crate::vault::manifest::{MAX_MANIFEST_BYTES, Manifest, ObjectEntry, Status};
 use crate::vault::points::list_run;
-use crate::vault::prove::prove_object;
+use crate::vault::prove::{not_listed, prove_object};
 use crate::vault::settle::{is_unsure, put_new};
 use crate::vault::signed::{MAX_SIGNATURE_BYTES, Purpose, Verified};
-use crate::vault::{Vault, whole};
 
 /// What a replication did.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -97,13 +97,14 @@ impl Replicator {
     /// Several objects at once. What is here at its size is proved here instead of sent again.
     async fn copy_objects(&self, manifest: &Manifest, all: u64, report: &mut ReplicationReport) -> Result<()> {
         let id = manifest.point();
-        let there = whole::stored(&self.here, &id).await?;
+        let absent = not_listed(self.here.store(), manifest).await?;
+        let absent: BTreeSet<Key> = absent.into_iter().map(|(key, _)| key).collect();
         let (store, budget) = (self.here.shared_store(), self.here.budget());
         let copy = |object: ObjectEntry| {
-            let (store, there) = (&store, &there);
+            let (store, absent) = (&store, &absent);
             let parts = manifest.details.as_ref().filter(|details| details.key == object.key).map(|d| &*d.parts);
             async move {
-                if there.get(&object.key) == Some(&object.bytes) {
+                if !absent.contains(&object.key) {
                     prove_object(&**store, &object, budget)
                         .await
                         .map_err(|error| error.advise("somebody else put it into the replica; remove it there"))?;
@@ -159,8 +160,8 @@ impl Replicator {
         }
         // Somebody may have deleted the point here while this was on its way.
         self.refuse_dying(id).await?;
-        if let Some((object, what)) = whole::missing(&self.here, manifest).await?.into_iter().next() {
-            return Err(Error::new(ErrorKind::Conflict, what).with("key", object.key).advise("replicate again"));
+        if let Some((key, what)) = not_listed(store, manifest).await?.into_iter().next() {
+            return Err(Error::new(ErrorKind::Conflict, what).with("key", key).advise("replicate again"));
         }
         let key = layout::manifest(id)?;
         match store.put(&key, found.bytes.clone(), &PutOptions::default().with_sha256(found.sha256)).await {

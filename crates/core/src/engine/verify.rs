@@ -20,8 +20,7 @@ use crate::vault::handle::Replica;
 use crate::vault::items::{PointItems, details};
 use crate::vault::manifest::{Component, Outcome};
 use crate::vault::points::Point;
-use crate::vault::prove::prove_object;
-use crate::vault::whole;
+use crate::vault::prove::{not_listed, prove_object};
 use crate::vault::{ObjectEntry, Vault};
 
 /// How deep a point is proved. Each depth includes those before it.
@@ -140,11 +139,9 @@ impl VerifyRequest {
         Ok(report)
     }
 
-    /// Compares the listing with the manifest: at most two listings, whatever the number of objects.
     async fn list(&self, point: &Point, report: &mut VerifyReport) -> Result<()> {
-        for (object, what) in whole::missing(&self.vault, &point.manifest).await? {
-            let component = component_of(point, &object.key);
-            report.findings.push(Finding { component, item: None, key: Some(object.key), what });
+        for (key, what) in not_listed(self.vault.store(), &point.manifest).await? {
+            report.findings.push(Finding { component: component_of(point, &key), item: None, key: Some(key), what });
         }
         Ok(())
     }

@@ -36,7 +36,6 @@ pub(crate) mod stored;
 mod trust;
 mod unpack;
 mod vault_id;
-pub(crate) mod whole;
 
 pub use builder::VaultBuilder;
 pub use custodians::Custodian;
