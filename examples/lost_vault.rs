@@ -119,7 +119,11 @@ impl Place {
     /// The replicator's program, at home with the replica. It has no key that opens anything.
     async fn replicator(&self) -> Result<Replicator> {
         let trusted = self.keys.allowed_signers();
-        let origin = Vault::open_read_only(LocalStore::open(&self.vault)?).trust(trusted.clone()).build().await?;
+        let origin = Vault::open_read_only(LocalStore::open(&self.vault)?)
+            .id(self.keys.vault_id().clone())
+            .trust(trusted.clone())
+            .build()
+            .await?;
         let replica = Vault::open(LocalStore::open(&self.replica)?)
             .keyring(&self.replica_keys)
             .origin(self.keys.vault_id().clone(), trusted)

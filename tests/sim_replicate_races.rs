@@ -102,6 +102,46 @@ async fn a_replicator_dropped_after_any_poll_leaves_nothing_half() {
     }
 }
 
+/// A plan that waited while the replica let the point go.
+#[tokio::test(start_paused = true)]
+async fn what_is_being_deleted_in_the_replica_is_not_committed_again() {
+    let (pair, points) = Pair::with_points(1, 3, TEXT).await;
+    let plan = || async {
+        let origin = pair.origin(pair.world.store.clone()).await.expect("it opens");
+        let here = pair.replica(pair.store.clone()).await.expect("it opens");
+        Replicator::new(origin, here).plan().await.expect("a plan")
+    };
+    let waiting = plan().await;
+    pair.replicate().await;
+    let pruner = pair.pruner(pair.store.clone()).await.expect("well formed");
+    pruner.prune("daily").plan().await.expect("a plan").apply().await.expect("a tombstone");
+    let error = waiting.apply().await.expect_err("one is being deleted");
+    let report: &ReplicationReport = error.payload().expect("a report");
+    assert_eq!((report.left.len(), report.bytes), (1, 0), "{report:?}");
+    assert!(report.left[0].what == points[0].to_string() && report.left[0].why.contains("being deleted"), "{report:?}");
+    assert_eq!(plan().await.steps.len(), 0, "nor is it planned again");
+}
+
+/// Whatever takes bytes away while they arrive: the commit looks once more.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_committed_whose_bytes_are_gone_by_then() {
+    let (pair, _) = Pair::with_points(1, 1, TEXT).await;
+    let gates = Gates::default();
+    let copying = {
+        let (pair, to) = (pair.clone(), gates.store(&pair.store, 0));
+        tokio::spawn(async move { pair.copy(pair.world.store.clone(), to).await })
+    };
+    while pair.keys("copies/").await.is_empty() {
+        gates.settled().await.into_iter().for_each(|program| gates.step(program));
+    }
+    pair.remove(&pair.keys("items/").await.remove(0)).await;
+    gates.open();
+    let error = copying.await.expect("no panic").expect_err("an item is missing");
+    assert_eq!(error.kind(), ErrorKind::Partial, "{error}");
+    assert_eq!(pair.keys("points/").await, [""; 0]);
+    assert_eq!(pair.replicate().await.copied.len(), 1);
+}
+
 /// What runs beside a replicator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Other {

@@ -216,7 +216,7 @@ impl Replicator {
         points.extend(new);
         points.sort_unstable_by(|a, b| a.id.run.cmp(&b.id.run));
         let policy = self.keep.get(tier.as_str()).map(|policy| &**policy);
-        let mut read: BTreeMap<PointId, Point> = BTreeMap::new();
+        let mut read: BTreeMap<PointId, ReplicationStep> = BTreeMap::new();
         let chosen = loop {
             let wanted = would_keep(policy, &points, now);
             let unread = |id: &&PointId| !present.contains(*id) && !read.contains_key(*id);
@@ -231,11 +231,9 @@ impl Replicator {
         };
         let new = points.iter().filter(|point| !present.contains(&point.id));
         plan.unwanted += new.filter(|point| !chosen.contains_key(&point.id)).count() as u64;
-        plan.steps.extend(read.into_iter().filter_map(|(id, point)| {
+        plan.steps.extend(read.into_iter().filter_map(|(id, step)| {
             let reason = chosen.get(&id)?.clone();
-            let bytes = point.manifest.objects().map(|object| object.bytes).sum();
-            let epoch = point.manifest.epoch.map(|epoch| epoch.name);
-            Some(ReplicationStep { id, manifest: point.sha256, epoch, bytes, reason })
+            Some(ReplicationStep { reason, ..step })
         }));
         Ok(())
     }
@@ -244,15 +242,19 @@ impl Replicator {
         &self,
         id: &PointId,
         points: &mut Vec<PointSummary>,
-        read: &mut BTreeMap<PointId, Point>,
+        read: &mut BTreeMap<PointId, ReplicationStep>,
         plan: &mut ReplicationPlan,
     ) -> Result<()> {
         match self.origin.points().get(id).await {
-            Ok(point) => {
-                if point.manifest.status == Status::Partial {
+            Ok(Point { manifest, sha256, .. }) => {
+                if manifest.status == Status::Partial {
                     points.iter_mut().filter(|p| p.id == *id).for_each(|p| p.state = PointState::Partial);
                 }
-                read.insert(id.clone(), point);
+                // Manifests may be large and many: what the plan says of them is enough.
+                let bytes = manifest.objects().map(|object| object.bytes).sum();
+                let epoch = manifest.epoch.map(|epoch| epoch.name);
+                let step = ReplicationStep { id: id.clone(), manifest: sha256, epoch, bytes, reason: String::new() };
+                read.insert(id.clone(), step);
             }
             Err(error) if is_tampering(error.kind()) || error.kind() == ErrorKind::NotFound => {
                 // What is gone or void was none.
