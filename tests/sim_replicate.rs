@@ -114,7 +114,12 @@ async fn a_point_that_may_be_partial_or_doubtful_is_told_so_at_the_replica_too()
         .expect("it opens");
     let doubtful = program(vault, exporter(&[("rows", TEXT)])).backup("daily").await.expect("a backup").id;
     pair.world.clock.advance(10 * DAY);
-    let report = pair.replicate().await;
+    let origin = pair.origin(pair.world.store.clone()).await.expect("it opens");
+    let here = pair.replica(pair.store.clone()).await.expect("it opens");
+    let plan = Replicator::new(origin, here).plan().await.expect("a plan");
+    assert!(plan.left.len() == 1 && plan.left[0].what == doubtful.to_string(), "{plan}");
+    assert!(plan.left[0].why.starts_with("doubtful: its ID says"), "{plan}");
+    let report = plan.apply().await.expect("copied");
     assert_eq!(
         report.copied,
         std::slice::from_ref(&partial),
