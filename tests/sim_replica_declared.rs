@@ -238,6 +238,10 @@ async fn a_restore_takes_each_part_from_where_it_is_intact() {
         let report: &VerifyReport = error.payload().expect("a report");
         assert!(report.findings[0].what.ends_with("intact in the replica dr"), "{}", report.findings[0]);
     }
+    broken.heal();
+    pair.world.remove(&format!("points/{id}.json")).await;
+    restore(id.clone()).await.expect("the replica knows it");
+    assert_eq!(backstay.verify(id).await.expect_err("no point here").kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test(start_paused = true)]
