@@ -78,6 +78,12 @@ pub enum Event {
         /// What.
         message: String,
     },
+    /// Something lies in the vault that nobody who is trusted put there: a forged, moved or unsigned mark or point, a key
+    /// that is nobody's. It changes nothing, but a person should find out how it came there.
+    Tampering {
+        /// Where, and what is wrong with it.
+        what: String,
+    },
     /// An item was read and proved.
     ItemVerified {
         /// The point.
@@ -123,6 +129,7 @@ impl Event {
             Self::Committed { .. } => "committed",
             Self::BackupFailed { .. } => "backup_failed",
             Self::Warning { .. } => "warning",
+            Self::Tampering { .. } => "tampering",
             Self::ItemVerified { .. } => "item_verified",
             Self::RestoreProgress { .. } => "restore_progress",
             Self::Tombstoned { .. } => "tombstoned",
@@ -157,6 +164,7 @@ impl Observers {
         match event {
             Event::ItemProgress { .. } | Event::RestoreProgress { .. } => tracing::trace!(?event, "{}", event.name()),
             Event::Warning { place, message } => tracing::warn!(place, message, "warning"),
+            Event::Tampering { what } => tracing::warn!(what, "tampering"),
             Event::BackupFailed { point, error } => tracing::error!(%point, %error, "backup_failed"),
             _ => tracing::info!(?event, "{}", event.name()),
         }

@@ -91,6 +91,7 @@ impl Run {
         let plan = request.plan().map_err(|error| error.operation("backup"))?;
         let backstay = request.backstay.clone();
         let vault = backstay.vault.clone();
+        vault.signer(Purpose::Point).map_err(|error| error.operation("backup"))?;
         let started = vault.clock().now();
         let run = RunId::new(started, &**vault.random());
         let point = PointId { source: plan.source.clone(), tier: plan.tier.clone(), run };

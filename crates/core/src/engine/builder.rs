@@ -16,7 +16,7 @@ use crate::event::{Observer, Observers};
 use crate::name::{Name, PointId};
 use crate::source::{Hook, ResourceExporter};
 use crate::tier::Tier;
-use crate::vault::Vault;
+use crate::vault::{Role, Vault};
 
 /// A backup program: one source, its components, tiers and hooks, and the vault that they go into. Cheap to clone.
 ///
@@ -173,13 +173,15 @@ impl BackstayBuilder {
     pub fn build(self) -> Result<Backstay> {
         let mut problems = Vec::new();
         let source = checked(&self.source, "source", &mut problems);
-        if self.components.is_empty() {
+        // A vault that was opened for another role makes no points, and needs to know of none of their makers.
+        let makes_points = self.vault.role().is_none_or(|role| role == Role::Writer);
+        if self.components.is_empty() && makes_points {
             problems.push("no component: add one by `export`".to_owned());
         }
         if self.tiers.is_empty() {
             problems.push("no tier: add one by `tier`".to_owned());
         }
-        if let Err(error) = self.vault.check_writable() {
+        if let (true, Err(error)) = (makes_points, self.vault.check_writable()) {
             problems.push(error.to_string());
         }
         let mut components = Vec::new();
@@ -191,7 +193,7 @@ impl BackstayBuilder {
             components.extend(checked(&name, "component", &mut problems).map(|name| Configured { name, exporter }));
         }
         let mut unknown = |wanted: &str, user: String| {
-            if !names.contains(wanted) {
+            if !names.contains(wanted) && makes_points {
                 let known = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
                 problems.push(format!("{user} names the component {wanted:?}, which is not there; there are: {known}"));
             }

@@ -6,11 +6,11 @@ use crate::engine::prune_facts::may_go_from;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, to_the_second};
 use crate::store::ObjectRef;
-use crate::vault::Vault;
 use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::mark::{Mark, MarkKind, Retirement, VerifiedMark};
 use crate::vault::points::{list_run, mark_that_counts};
 use crate::vault::settle::find;
+use crate::vault::{Purpose, Vault};
 
 /// So long before a grace ends an undelete or a hold comes too late: the deletion may be about to begin.
 const UNDELETE_UNTIL: SignedDuration = SignedDuration::from_hours(1);
@@ -42,6 +42,7 @@ impl Vault {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if the point has no such hold.
     pub async fn release(&self, point: &PointId, name: &Name, reason: &str) -> Result<()> {
+        self.signer(Purpose::Release)?;
         self.get_mark(point, &MarkName::Hold(name.clone())).await?;
         self.mark(point, MarkKind::Release { name: name.clone() }, reason).await
     }
@@ -55,6 +56,7 @@ impl Vault {
     }
 
     async fn mark(&self, point: &PointId, says: MarkKind, reason: &str) -> Result<()> {
+        self.signer(says.name().purpose())?;
         let manifest = self.points().get(point).await?.sha256;
         let mark = Mark {
             vault: self.id().clone(),
@@ -73,6 +75,8 @@ impl Vault {
     /// [`NotFound`](ErrorKind::NotFound) if the point is not being deleted; [`Refused`](ErrorKind::Refused) once its manifest
     /// is gone, and in the last hour of the grace, by the store's time, because the deletion may be about to begin.
     pub async fn undelete(&self, point: &PointId) -> Result<()> {
+        // Nothing is signed here, but taking back is for who may delete.
+        self.signer(Purpose::Delete)?;
         let verified = self.get_mark(point, &MarkName::Deleted).await?;
         let refused = |text: &'static str, advice: &'static str| {
             Err(Error::new(ErrorKind::Refused, text).operation("undelete").with("point", point).advise(advice))

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
 use crate::engine::prune_apply::{self, PruneReport};
-use crate::engine::prune_facts::{TierFacts, good_components, may_go_from, retired};
+use crate::engine::prune_facts::{TierFacts, good_components, may_go_from, retired, tampering};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
 use crate::retention::{Action, NewestGood, RetentionPolicy, check_mass_expiry, decide};
-use crate::vault::VaultId;
 use crate::vault::points::CLOCK_TOLERANCE;
+use crate::vault::{Purpose, VaultId};
 
 /// The grace in which a deletion can be taken back, if nothing else is said.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
@@ -131,7 +131,7 @@ impl PruneRequest {
                 .with("grace", format!("{:?}", self.grace))
                 .advise("give it 2 hours at least; `danger_no_grace` deletes at once"));
         }
-        vault.check_writable()?;
+        vault.signer(Purpose::Delete)?;
         vault.check_may_delete().await?;
         let now = self.agreed_time().await?;
         let mut facts = TierFacts::gather(vault, source, &tier_name, now).await?;
@@ -181,6 +181,7 @@ impl PruneRequest {
             steps.push(PruneStep { id: id.clone(), action, reason });
         }
         steps.sort_by(|a, b| a.id.run.cmp(&b.id.run));
+        tampering(&self.backstay.observers, &facts.strange);
         let plan = PrunePlan {
             vault: vault.id().clone(),
             source: source.clone(),

@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 
 use crate::error::{ErrorKind, Result};
+use crate::event::{Event, Observers};
 use crate::name::{Name, PointId};
 use crate::retention::{PointState, PointSummary};
 use crate::store::{ListEntry, ListOptions};
@@ -157,6 +158,11 @@ pub(crate) async fn retired(
 
 pub(crate) fn is_tampering(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Untrusted | ErrorKind::Corrupt | ErrorKind::Unsupported)
+}
+
+/// Tells of what somebody put into the vault who is not trusted to.
+pub(crate) fn tampering(observers: &Observers, strange: &[String]) {
+    strange.iter().for_each(|what| observers.emit(&Event::Tampering { what: what.clone() }));
 }
 
 /// Whether the tombstone's grace is over.

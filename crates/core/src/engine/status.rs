@@ -11,8 +11,8 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
-use crate::engine::prune_facts::{TierFacts, retired};
-use crate::error::Result;
+use crate::engine::prune_facts::{TierFacts, is_tampering, retired, tampering};
+use crate::error::{ErrorKind, Result};
 use crate::name::{Name, PointId};
 use crate::retention::PointState;
 use crate::store::{ListEntry, ListOptions};
@@ -41,6 +41,8 @@ pub struct Status {
     pub unmanaged: Vec<String>,
     /// What a person should look at: keys that are nobody's, marks that do not count.
     pub strange: Vec<String>,
+    /// What is to be done so that somebody can open the vault on the day: too few custodians, or none who tried lately.
+    pub custody: Vec<String>,
 }
 
 /// The state of a tier.
@@ -114,7 +116,9 @@ impl StatusRequest {
             let end = if retired.contains_key(component) { " (retired)" } else { "" };
             unmanaged.push(format!("component {component}{end}"));
         }
-        Ok(Status { source: source.clone(), at, tiers, unmanaged, strange })
+        let custody = vault.custody(at).await?;
+        tampering(&self.backstay.observers, &strange);
+        Ok(Status { source: source.clone(), at, tiers, unmanaged, strange, custody })
     }
 
     /// Reads points from the newest back until each component of the tier was found good.
@@ -135,7 +139,14 @@ impl StatusRequest {
             if missing.is_empty() {
                 break;
             }
-            let Some(point) = vault.points().read_or_pass_over(&summary.id).await? else { continue };
+            let point = match vault.points().get(&summary.id).await {
+                Err(error) if is_tampering(error.kind()) => {
+                    strange.push(format!("{}: {error}", summary.id));
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                other => other?,
+            };
             for component in &point.manifest.components {
                 held.insert(component.name.clone());
                 if component.outcome == Outcome::Good && missing.remove(&component.name) {
@@ -220,7 +231,8 @@ impl fmt::Display for Status {
             }
         }
         self.unmanaged.iter().try_for_each(|what| write!(f, "\n  unmanaged: {what}"))?;
-        self.strange.iter().try_for_each(|what| write!(f, "\n  look at: {what}"))
+        self.strange.iter().try_for_each(|what| write!(f, "\n  look at: {what}"))?;
+        self.custody.iter().try_for_each(|what| write!(f, "\n  keys: {what}"))
     }
 }
 

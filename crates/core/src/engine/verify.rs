@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::component::full_text;
@@ -15,13 +16,13 @@ use crate::event::{Event, Observers};
 use crate::name::PointId;
 use crate::source::{ItemSource, ResourceImporter};
 use crate::store::{Key, ListEntry, ListOptions};
-use crate::vault::Vault;
 use crate::vault::details::{ComponentLine, DetailLine};
 use crate::vault::items::{PointItems, details};
 use crate::vault::layout;
 use crate::vault::manifest::{Component, Outcome};
 use crate::vault::points::Point;
 use crate::vault::prove::prove_object;
+use crate::vault::{Purpose, Vault};
 
 /// How deep a point is proved. Each depth includes those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,6 +48,7 @@ pub struct VerifyRequest {
     observers: Observers,
     depth: Depth,
     importers: BTreeMap<String, Arc<dyn ResourceImporter>>,
+    record: bool,
 }
 
 /// What a verification proved. Damage is not a report but an error, which carries one: see [`Error::payload`].
@@ -85,7 +87,7 @@ pub struct Finding {
 
 impl VerifyRequest {
     pub(crate) fn new(vault: Vault, point: PointId, observers: Observers) -> Self {
-        Self { vault, point, observers, depth: Depth::default(), importers: BTreeMap::new() }
+        Self { vault, point, observers, depth: Depth::default(), importers: BTreeMap::new(), record: false }
     }
 
     /// How deep; [`Depth::Stored`] if not said.
@@ -101,8 +103,28 @@ impl VerifyRequest {
         self
     }
 
+    /// Keeps what is found as a signed [`Proof`](crate::engine::Proof) beside the point, damage too.
+    pub fn record(mut self) -> Self {
+        self.record = true;
+        self
+    }
+
     async fn run(self) -> Result<VerifyReport> {
+        if self.record {
+            self.vault.signer(Purpose::Proof)?;
+        }
+        let began = self.vault.clock().monotonic();
         let point = self.vault.points().get(&self.point).await?;
+        let report = self.prove(&point).await?;
+        if self.record {
+            let took = self.vault.clock().monotonic().saturating_sub(began);
+            let took = SignedDuration::try_from(took).unwrap_or(SignedDuration::MAX);
+            self.vault.put_proof(&report, point.sha256, took).await?;
+        }
+        if report.findings.is_empty() { Ok(report) } else { Err(damaged(report)) }
+    }
+
+    async fn prove(&self, point: &Point) -> Result<VerifyReport> {
         let mut report = VerifyReport {
             point: point.id.clone(),
             reached: None,
@@ -121,13 +143,13 @@ impl VerifyRequest {
             }
             let mut reached = true;
             match depth {
-                Depth::Listed => self.list(&point, &mut report).await?,
-                Depth::Stored => self.read_stored(&point, &mut report).await?,
-                Depth::Decoded => self.decode(&point, &mut report).await?,
-                Depth::Checked => reached = self.check_formats(&point, &mut report).await?,
+                Depth::Listed => self.list(point, &mut report).await?,
+                Depth::Stored => self.read_stored(point, &mut report).await?,
+                Depth::Decoded => self.decode(point, &mut report).await?,
+                Depth::Checked => reached = self.check_formats(point, &mut report).await?,
             }
             if !report.findings.is_empty() {
-                return Err(damaged(report));
+                break;
             }
             if reached {
                 report.reached = Some(depth);

@@ -14,10 +14,11 @@ use crate::clock::{Clock, Random, SystemClock, SystemRandom};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
 use crate::store::{Key, ListEntry, ListOptions, ObjectStore, PutOptions};
+use crate::vault::explain::Explained;
 use crate::vault::handle::{Access, Inner, Sealing, Vault};
 use crate::vault::layout;
 use crate::vault::settle::put_new;
-use crate::vault::{AllowedSigners, Epoch, Identity, Keyring, SigningKey, VaultId};
+use crate::vault::{AllowedSigners, Epoch, Identity, Keyring, Right, Role, RoleKeys, SigningKey, VaultId};
 
 /// The marker document.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,8 +44,10 @@ pub struct VaultBuilder {
     store: Arc<dyn ObjectStore>,
     create: bool,
     access: Access,
+    role: Option<Role>,
     id: Option<VaultId>,
-    epoch: Option<Epoch>,
+    /// Pinned epochs; new items are sealed to the last.
+    epochs: Vec<Epoch>,
     sealed_epoch: Option<(Key, Bytes)>,
     unencrypted: bool,
     identities: Vec<Identity>,
@@ -58,11 +61,12 @@ pub struct VaultBuilder {
 impl VaultBuilder {
     pub(crate) fn open(store: Arc<dyn ObjectStore>, access: Access) -> Self {
         Self {
-            store,
+            store: Arc::new(Explained::new(store)),
             create: false,
             access,
+            role: None,
             id: None,
-            epoch: None,
+            epochs: Vec::new(),
             sealed_epoch: None,
             unencrypted: false,
             identities: Vec::new(),
@@ -72,6 +76,11 @@ impl VaultBuilder {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
         }
+    }
+
+    pub(crate) fn open_as(role: Role, store: Arc<dyn ObjectStore>) -> Self {
+        let access = if role == Role::Restorer { Access::Read } else { Access::Write };
+        Self { role: Some(role), ..Self::open(store, access) }
     }
 
     pub(crate) fn create(store: Arc<dyn ObjectStore>) -> Self {
@@ -88,7 +97,7 @@ impl VaultBuilder {
     /// signers.
     pub fn keyring(mut self, keyring: &Keyring) -> Self {
         self.id = Some(keyring.vault_id().clone());
-        self.epoch = Some(keyring.epoch().clone());
+        self.epochs = keyring.epochs();
         self.sealed_epoch = layout::epoch_key(&keyring.epoch().name, keyring.custodian_name())
             .map(|key| (key, Bytes::copy_from_slice(keyring.sealed_epoch())))
             .ok();
@@ -98,9 +107,20 @@ impl VaultBuilder {
         self
     }
 
-    /// Seals new items to this epoch. It is pinned here and never taken from the store, where a thief could change it.
+    /// Takes everything from the keys that were issued for a role.
+    pub fn keys(mut self, keys: &RoleKeys) -> Self {
+        self.id = Some(keys.vault_id().clone());
+        self.trust = Some(keys.allowed_signers().clone());
+        self.epochs = keys.epochs().to_vec();
+        self.signer = keys.signing_key().cloned();
+        self.identities.extend(keys.custodian().cloned());
+        self
+    }
+
+    /// Seals new items to this epoch. It is pinned here and never taken from the store, where a thief could change it. Given
+    /// several times, the last counts; those before it are the older ones that a keeper's acts see to as well.
     pub fn encrypt_to(mut self, epoch: Epoch) -> Self {
-        self.epoch = Some(epoch);
+        self.epochs.push(epoch);
         self
     }
 
@@ -146,31 +166,34 @@ impl VaultBuilder {
         self
     }
 
-    /// Opens or makes the vault. Opening to write needs to list and to create; opening read-only, to list and get.
+    /// Opens or makes the vault. Opening to write needs to list and to create; opening read-only, to list and get;
+    /// opening for a role, what the role has.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) with every mistake in the configuration; [`NotFound`](ErrorKind::NotFound) where no
     /// vault is; [`Refused`](ErrorKind::Refused) for another vault than asked for, and for a store that accepts a second
     /// create of a key; [`AlreadyExists`](ErrorKind::AlreadyExists) when creating over a vault;
     /// [`Unsupported`](ErrorKind::Unsupported) for a vault of a newer format.
-    pub async fn build(mut self) -> Result<Vault> {
+    pub async fn build(self) -> Result<Vault> {
         self.check()?;
         if self.create {
             self.make().await?;
         }
         let id = self.recognise().await?;
-        if self.access == Access::Read {
+        if self.access == Access::Read || self.role.is_some_and(|role| role.may(Right::Get, layout::MARKER)) {
             self.read_marker(&id).await?;
         }
-        let sealing = match self.epoch.take() {
-            Some(epoch) if !self.unencrypted => Sealing::To(epoch),
+        let sealing = match self.epochs.last() {
+            Some(epoch) if !self.unencrypted => Sealing::To(epoch.clone()),
             _ => Sealing::Nothing,
         };
         let vault = Vault::new(Inner {
             store: self.store,
             id,
             access: self.access,
+            role: self.role,
             sealing,
+            pinned: self.epochs,
             identities: self.identities,
             signer: self.signer,
             trust: self.trust.unwrap_or_default(),
@@ -180,7 +203,8 @@ impl VaultBuilder {
             skew: AtomicI64::new(0),
             epochs: Mutex::default(),
         });
-        if vault.check_writable().is_ok() {
+        let commits = self.role.is_none_or(|role| role.may(Right::Create, layout::PROBE));
+        if commits && vault.check_writable().is_ok() {
             prove_create_if_absent(&vault).await?;
         }
         Ok(vault)
@@ -195,24 +219,33 @@ impl VaultBuilder {
             }
         };
         let trust = self.trust.as_ref().is_some_and(|trust| trust.iter().next().is_some());
-        wrong(!trust, "no trusted signers: give them by `trust` or `keyring`");
+        wrong(!trust, "no trusted signers: give them by `trust`, `keys` or `keyring`");
+        let seals = self.role.map_or(self.access == Access::Write, Role::seals);
+        wrong(
+            seals && self.epochs.is_empty() && !self.unencrypted,
+            "nothing to seal to: `encrypt_to`, `keys`, `keyring` or `danger_unencrypted`",
+        );
+        wrong(
+            self.role.is_some_and(Role::opens) && self.identities.is_empty() && !self.unencrypted,
+            "no custodian's identity: `unlock_with`, `keys`, `keyring` or `danger_unencrypted`",
+        );
         if self.access == Access::Write {
-            wrong(
-                self.epoch.is_none() && !self.unencrypted,
-                "nothing to seal to: `encrypt_to`, `keyring` or `danger_unencrypted`",
-            );
             wrong(
                 !self.store.capabilities().create_if_absent,
                 "the store has no create-if-absent, on which every promise rests",
             );
             match (&self.signer, &self.trust) {
-                (None, _) => wrong(true, "no signing key: give one by `sign_with` or `keyring`"),
+                (None, _) => wrong(true, "no signing key: give one by `sign_with`, `keys` or `keyring`"),
                 (Some(key), Some(trust)) => {
-                    let trusted = trust.iter().any(|line| line.key == key.public());
+                    let lines: Vec<_> = trust.iter().filter(|line| line.key == key.public()).collect();
                     wrong(
-                        !trusted,
+                        lines.is_empty(),
                         "the signing key is not among the trusted signers, so nothing it signs would count",
                     );
+                    for purpose in self.role.into_iter().flat_map(Role::purposes) {
+                        let trusted = lines.is_empty() || lines.iter().any(|line| line.is_for(purpose.namespace()));
+                        wrong(!trusted, &format!("the signing key is not trusted for {}", purpose.namespace()));
+                    }
                 }
                 (Some(_), None) => {}
             }
@@ -225,7 +258,8 @@ impl VaultBuilder {
         if problems.is_empty() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Invalid, format!("the vault cannot be opened so: {}", problems.join("; ")))
+        let what = self.role.map_or_else(|| " so".to_owned(), |role| format!(" as {role}"));
+        Err(Error::new(ErrorKind::Invalid, format!("the vault cannot be opened{what}: {}", problems.join("; ")))
             .operation("open vault"))
     }
 

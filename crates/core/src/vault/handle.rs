@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::ObjectStore;
 use crate::vault::builder::VaultBuilder;
 use crate::vault::points::Points;
-use crate::vault::{AllowedSigners, Epoch, Identity, SigningKey, VaultId};
+use crate::vault::{AllowedSigners, Epoch, Identity, Purpose, Role, SigningKey, VaultId};
 
 /// A vault that was opened. Cheap to clone; clones are the same vault.
 ///
@@ -38,7 +38,11 @@ pub(crate) struct Inner {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) id: VaultId,
     pub(crate) access: Access,
+    /// The one role that it was opened for; every role whose keys are there if none.
+    pub(crate) role: Option<Role>,
     pub(crate) sealing: Sealing,
+    /// The epochs that the program knows, the one in use last.
+    pub(crate) pinned: Vec<Epoch>,
     pub(crate) identities: Vec<Identity>,
     pub(crate) signer: Option<SigningKey>,
     pub(crate) trust: AllowedSigners,
@@ -72,10 +76,34 @@ impl Vault {
         VaultBuilder::create(Arc::new(store))
     }
 
-    /// Opens a vault to write. Never makes one: an empty place is an error, because it is most likely a disk that is not
+    /// Opens a vault to do everything that the keys given allow, for a place where one program does it all. Never makes one: an empty place is an error, because it is most likely a disk that is not
     /// mounted.
     pub fn open(store: impl ObjectStore) -> VaultBuilder {
         VaultBuilder::open(Arc::new(store), Access::Write)
+    }
+
+    /// Opens a vault for one role: what the role need not do is refused, whatever keys are given, and what it needs is
+    /// asked for at once.
+    ///
+    /// ```
+    /// use backstay_core::store::MemoryStore;
+    /// use backstay_core::vault::{Keyring, Role, Vault};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let store = MemoryStore::new();
+    /// let mut keyring = Keyring::generate()?;
+    /// Vault::create(store.clone()).keyring(&keyring).build().await?;
+    ///
+    /// let keys = keyring.issue(Role::Writer, &"host-7".parse()?)?;
+    /// let vault = Vault::open_as(Role::Writer, store).keys(&keys).build().await?;
+    /// let error = vault.retire(&"prod-eu".parse()?, &"db".parse()?, "gone").await.unwrap_err();
+    /// assert!(error.to_string().contains("keeper"), "{error}");
+    /// # Ok::<(), backstay_core::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open_as(role: Role, store: impl ObjectStore) -> VaultBuilder {
+        VaultBuilder::open_as(role, Arc::new(store))
     }
 
     /// Opens a vault to list, verify and restore. Needs no right to write and writes nothing.
@@ -99,6 +127,12 @@ impl Vault {
     #[must_use]
     pub fn budget(&self) -> &Budget {
         &self.0.budget
+    }
+
+    /// The role that it was opened for; none for every role whose keys are there.
+    #[must_use]
+    pub fn role(&self) -> Option<Role> {
+        self.0.role
     }
 
     pub(crate) fn new(inner: Inner) -> Self {
@@ -125,6 +159,10 @@ impl Vault {
         &self.0.sealing
     }
 
+    pub(crate) fn pinned_epochs(&self) -> &[Epoch] {
+        &self.0.pinned
+    }
+
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.clock
     }
@@ -133,13 +171,35 @@ impl Vault {
         &self.0.random
     }
 
-    /// The signing key; its absence is the caller's mistake and said so.
-    pub(crate) fn signer(&self) -> Result<&SigningKey> {
+    /// The key that signs for `purpose`, if this vault was opened to do that. What others would not count is not even made.
+    ///
+    /// # Errors
+    /// [`Refused`](ErrorKind::Refused) for a vault that was opened read-only, [`Denied`](ErrorKind::Denied) for another role
+    /// or a key that is not trusted for this, [`Invalid`](ErrorKind::Invalid) without a key.
+    pub(crate) fn signer(&self, purpose: Purpose) -> Result<&SigningKey> {
+        let namespace = purpose.namespace();
+        if let Some(role) = self.0.role.filter(|role| *role != purpose.role()) {
+            return Err(Error::new(
+                ErrorKind::Denied,
+                format!("the vault was opened as {role}, which does not do this"),
+            )
+            .with("right", namespace)
+            .advise(format!("it is for the {}: open the vault as that", purpose.role())));
+        }
         self.check_writable()?;
-        self.0.signer.as_ref().ok_or_else(|| {
+        let key = self.0.signer.as_ref().ok_or_else(|| {
             Error::new(ErrorKind::Invalid, "this act is signed and the vault was opened without a signing key")
-                .advise("give one by `sign_with` or `keyring`")
-        })
+                .advise("give one by `sign_with`, `keys` or `keyring`")
+        })?;
+        match self.0.trust.find(&key.public(), namespace, self.store_time()) {
+            Ok(_) => Ok(key),
+            Err(why) => {
+                Err(Error::new(ErrorKind::Denied, "the signing key is not trusted for this, so it would not count")
+                    .with("right", namespace)
+                    .advise(format!("it is for the {}: sign with that role's key", purpose.role()))
+                    .because(why))
+            }
+        }
     }
 
     pub(crate) fn check_writable(&self) -> Result<()> {
@@ -183,6 +243,7 @@ impl fmt::Debug for Vault {
             .field("id", &self.0.id)
             .field("store", &self.0.store)
             .field("access", &self.0.access)
+            .field("role", &self.0.role)
             .finish_non_exhaustive()
     }
 }

@@ -36,13 +36,21 @@ pub(crate) fn beacon_of(key: &Key) -> Option<&str> {
 }
 
 /// Created again at each opening to write; never read or deleted.
+pub(crate) const PROBE: &str = "probe";
+
+/// The probe's key.
 pub(crate) fn probe() -> Result<Key> {
-    Key::new("probe")
+    Key::new(PROBE)
 }
 
 /// All sealed epoch keys and canaries.
 pub(crate) fn epoch_keys() -> Result<Prefix> {
     Prefix::new("keys/")
+}
+
+/// The sealed keys and canaries of one epoch.
+pub(crate) fn keys_of_epoch(epoch: &Name) -> Result<Prefix> {
+    Prefix::new(format!("keys/{epoch}."))
 }
 
 /// The epoch's identity, sealed to one custodian.
@@ -191,6 +199,8 @@ pub(crate) fn parse_point_file(tier: &Prefix, key: &Key) -> Option<(RunId, Point
 
 /// What a signature stands for, as it is written into its key.
 pub(crate) const SIGNED_POINT: &str = "point";
+/// The same for a proof.
+pub(crate) const SIGNED_PROOF: &str = "proof";
 
 /// The prefix of all signatures over one content. `what` is [`SIGNED_POINT`] or a mark's name.
 pub(crate) fn signatures(id: &PointId, what: &str, digest: &Sha256) -> Result<Prefix> {
@@ -227,6 +237,11 @@ fn short_digest(digest: &Sha256) -> String {
 /// All proofs of one run.
 pub(crate) fn proofs_of(id: &PointId) -> Result<Prefix> {
     Prefix::new(format!("proofs/{id}."))
+}
+
+/// What was found when a point was verified at `time`.
+pub(crate) fn proof(id: &PointId, time: Timestamp) -> Result<Key> {
+    Key::new(format!("proofs/{id}.{}.json", compact_time(time)))
 }
 
 /// All retirements of a source's components.

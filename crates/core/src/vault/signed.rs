@@ -92,7 +92,7 @@ impl Vault {
         purpose: Purpose,
         signatures: impl Fn(&Sha256) -> Result<Prefix>,
     ) -> Result<()> {
-        let signer = self.signer()?;
+        let signer = self.signer(purpose)?;
         let armored = signer.sign(purpose.namespace(), bytes);
         let key = crate::vault::layout::signature(&signatures(&Sha256::of(bytes))?, &signer.public().id())?;
         put_new(self.store(), &key, armored.into_bytes().into(), &PutOptions::default()).await?;
