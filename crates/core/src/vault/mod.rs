@@ -5,6 +5,7 @@
 mod age_header;
 mod age_stream;
 mod builder;
+pub(crate) mod commit;
 #[cfg(test)]
 mod codec_tests;
 mod custodians;
@@ -24,6 +25,7 @@ pub(crate) mod mark;
 mod open;
 pub(crate) mod points;
 pub(crate) mod prove;
+pub(crate) mod runs;
 mod seal;
 mod seek_table;
 mod send;
