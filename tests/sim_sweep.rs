@@ -78,7 +78,10 @@ async fn what_a_run_left_that_died_anywhere_goes_and_nothing_else() {
         world.clock.advance(2 * DAY);
         let (plan, report) = sweep(&backstay).await;
         let left = world.keys("").await;
-        assert!(of(&left, &dead).iter().all(|key| !key.starts_with("items") && !key.starts_with("details")), "{left:?}");
+        assert!(
+            of(&left, &dead).iter().all(|key| !key.starts_with("items") && !key.starts_with("details")),
+            "{left:?}"
+        );
         let wrote = of(&before, &dead).iter().any(|key| key.starts_with("items"));
         assert_eq!(report.voided, if wrote { vec![dead.clone()] } else { Vec::new() }, "{place}: {plan}");
         assert_eq!(of(&left, &dead).iter().any(|key| key.ends_with(".void")), wrote, "{place}: {left:?}");
@@ -147,10 +150,13 @@ async fn finish(world: &World, good: &PointId, dead: &PointId, phase: Phase, pla
     let left: Vec<&String> = of(&keys, dead).into_iter().filter(|key| !key.starts_with("runs/")).collect();
     match phase {
         Phase::Forget => assert_eq!(of(&keys, dead), [""; 0], "{place}"),
-        _ => assert!(left.iter().all(|key| key.starts_with("points/") || key.starts_with("sigs/")), "{place}: {left:?}"),
+        _ => {
+            assert!(left.iter().all(|key| key.starts_with("points/") || key.starts_with("sigs/")), "{place}: {left:?}")
+        }
     }
     assert!(!keys.iter().any(|key| key.contains("rivalaaa")), "{place}: {keys:?}");
-    let uploads = futures_util::TryStreamExt::try_collect::<Vec<_>>(world.store.uploads(&backstay::store::Prefix::all()));
+    let uploads =
+        futures_util::TryStreamExt::try_collect::<Vec<_>>(world.store.uploads(&backstay::store::Prefix::all()));
     assert!(uploads.await.expect("a listing").is_empty(), "{place}");
 }
 
@@ -223,9 +229,9 @@ async fn polled<T>(n: usize, future: impl Future<Output = T>) -> Option<T> {
 #[tokio::test(start_paused = true)]
 async fn of_two_attempts_the_one_that_lost_goes_and_never_what_the_point_names() {
     let (world, good, _) = died_at(2).await;
-    let loser = rival(&world, &good).await;
     // A record that calls the point's own objects a dead attempt's.
     let own = attempt_of(&world, &good).await;
+    let loser = rival(&world, &good).await;
     world.overwrite(&format!("runs/{good}.{own}.until-20200101t000000z.json"), "{}").await;
     let point = of(&world.keys("").await, &good).into_iter().filter(|key| !key.starts_with("runs/")).count();
     world.clock.advance(DEAD);
@@ -282,9 +288,7 @@ async fn planted_records_cost_nobody_anything() {
     }
     let future = "20991231t000000z-abcdefgh.abcdefgh";
     world.overwrite(&format!("runs/prod-eu/daily/{future}.until-20200101t000000z.json"), "{}").await;
-    world
-        .overwrite(&format!("runs/{good}.abcdefgh.until-99991229t000000z.json"), "a life without end")
-        .await;
+    world.overwrite(&format!("runs/{good}.abcdefgh.until-99991229t000000z.json"), "a life without end").await;
     // A flood of runs that never were, and what is no commit at the key of one of them.
     for i in 0..500 {
         let id = backstay::RunId::new("2020-01-01T00:00:00Z".parse().expect("a time"), &SeededRandom::new(i));
@@ -316,7 +320,9 @@ async fn planted_records_cost_nobody_anything() {
     let gone = |key: &&String| !left.contains(key);
     let gone: Vec<&String> = before.iter().filter(gone).collect();
     assert_eq!(gone.len(), 500, "the flood but one, and the good run's own record: {gone:?}");
-    assert!(gone.iter().all(|key| key.starts_with("runs/prod-eu/daily/2020") || key.starts_with(&format!("runs/{good}"))));
+    assert!(
+        gone.iter().all(|key| key.starts_with("runs/prod-eu/daily/2020") || key.starts_with(&format!("runs/{good}")))
+    );
     assert_eq!(restored(backstay.vault(), &good).await.expect("whole")[0].1, TEXT);
 }
 
@@ -391,7 +397,10 @@ async fn a_vault_that_was_emptied_is_not_swept() {
         for _ in 0..2 {
             match backstay.sweep().plan().await {
                 Ok(plan) => {
-                    assert!(plan.steps.iter().all(|s| s.id.tier != points[1].tier || s.action != SweepAction::Void), "{plan}");
+                    assert!(
+                        plan.steps.iter().all(|s| s.id.tier != points[1].tier || s.action != SweepAction::Void),
+                        "{plan}"
+                    );
                     plan.apply().await.expect("what is not in question");
                 }
                 Err(error) => {

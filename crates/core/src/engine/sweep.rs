@@ -213,7 +213,9 @@ impl SweepRequest {
         (step.action, step.reason) = match (committed.is_some(), step.objects + step.uploads > 0) {
             (false, true) => (SweepAction::Void, format!("dead since {dead_from}, and it made no point")),
             (true, true) => (SweepAction::Clean, "it was given up, and these attempts are over".to_owned()),
-            (_, false) if forgotten_from <= now => (SweepAction::Forget, format!("over and done since {forgotten_from}")),
+            (_, false) if forgotten_from <= now => {
+                (SweepAction::Forget, format!("over and done since {forgotten_from}"))
+            }
             (true, false) => (SweepAction::Keep, format!("the void stays until {forgotten_from}")),
             (false, false) => (SweepAction::Keep, format!("it left nothing; its record stays until {forgotten_from}")),
         };
@@ -246,9 +248,8 @@ impl SweepRequest {
 fn keep_what_lost_its_point(steps: &mut [SweepStep], facts: &SweepFacts) {
     let has_key = |id: &PointId| facts.listed.get(id).is_some_and(|listed| listed.manifest.is_some());
     let standing = facts.listed.values().filter(|listed| listed.manifest.is_some() && !listed.void_hint).count();
-    let lost = |step: &&mut SweepStep| {
-        matches!(step.action, SweepAction::Void | SweepAction::Forget) && !has_key(&step.id)
-    };
+    let lost =
+        |step: &&mut SweepStep| matches!(step.action, SweepAction::Void | SweepAction::Forget) && !has_key(&step.id);
     let mut lost: Vec<&mut SweepStep> = steps.iter_mut().filter(lost).collect();
     let why = if standing == 0 {
         "its tier has no point: if it had some, find out who took them; else make a backup first"

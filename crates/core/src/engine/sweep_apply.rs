@@ -100,7 +100,12 @@ impl Sweeper<'_> {
             (SweepAction::Void, Some(Commit::Point(_))) => Ok(Some("it made its point since the plan")),
             (SweepAction::Void, commit) => {
                 if commit.is_none() {
-                    self.vault.put_void(id, &step.reason).await?;
+                    match self.vault.put_void(id, &step.reason).await {
+                        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                            return Ok(Some("something else took its commit key since the plan"));
+                        }
+                        put => put?,
+                    }
                     self.observers.emit(&Event::Voided { point: id.clone() });
                     report.voided.push(id.clone());
                 }

@@ -76,13 +76,7 @@ impl SweepFacts {
         Ok(facts)
     }
 
-    async fn list_stored(
-        &mut self,
-        vault: &Vault,
-        source: &Name,
-        tier: &Name,
-        odd: &mut Vec<String>,
-    ) -> Result<()> {
+    async fn list_stored(&mut self, vault: &Vault, source: &Name, tier: &Name, odd: &mut Vec<String>) -> Result<()> {
         let mut items = vault.store().list(&layout::items_of_tier(source, tier)?, &ListOptions::folders());
         while let Some(entry) = items.next().await {
             let (id, place) = match entry? {

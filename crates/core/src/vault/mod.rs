@@ -5,9 +5,9 @@
 mod age_header;
 mod age_stream;
 mod builder;
-pub(crate) mod commit;
 #[cfg(test)]
 mod codec_tests;
+pub(crate) mod commit;
 mod custodians;
 mod cut;
 pub(crate) mod decode;
