@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay::engine::BackstayBuilder;
-use backstay::source::{Consistency, CreateSnapshot, Resource, SnapshotFilter, SnapshotProvider};
+use backstay::source::snapshot::{Consistency, CreateSnapshot, Resource, SnapshotFilter, SnapshotProvider};
 use backstay::store::{ObjectStore, Operation};
 use backstay::{Backstay, ErrorKind, Keep, PointId, Tier};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
@@ -125,9 +125,10 @@ async fn an_undo_that_fails_is_told_and_tried_again() {
     let world = World::new(3).await;
     let dead = die(&world, "daily", 6, 5).await;
     world.clock.advance(DEAD);
-    for (hook, why) in
-        [(MockHook::new("freeze").fail_after(ErrorKind::Denied), "denied"), (MockHook::new("freeze").hang_after(), "")]
-    {
+    for (hook, why) in [
+        (MockHook::new("freeze").fail_after(ErrorKind::Denied), "told to fail"),
+        (MockHook::new("freeze").hang_after(), ""),
+    ] {
         let backstay = builder(&world, world.store.clone(), 6).await.hook(["db"], hook).build().expect("well formed");
         let report = backstay.adopt().await.expect("an adoption");
         assert!(report.adopted.is_empty() && report.left[0].what == dead.to_string(), "{report:?}");

@@ -141,7 +141,7 @@ async fn a_late_writer_makes_a_whole_point_or_hears_that_there_is_none() {
             break;
         }
     }
-    assert!(told > 5 && committed > 5, "{told} told, {committed} committed");
+    assert!(told > 3 && committed > 50, "{told} told, {committed} committed");
 }
 
 /// A world with a dead run, and with a point whose deletion is due: the last two stay.

@@ -467,9 +467,10 @@ async fn only_who_is_trusted_for_it_gives_a_run_up() {
 async fn a_sweep_tells_what_it_does_and_a_locked_object_keeps_only_its_own_run() {
     let (world, _, dead) = died_at(6).await;
     world.clock.advance(Duration::from_secs(60));
-    let other = crash(&world, 6, 6).await;
+    let other = crash(&world, 5, 6).await;
     let locked: Key = of(&world.keys("items/").await, &dead)[0].parse().expect("a key");
-    let lock = backstay::store::Lock { hold: true, ..backstay::store::Lock::default() };
+    let mut lock = backstay::store::Lock::default();
+    lock.hold = true;
     world.store.protect(&locked.clone().into(), &lock).await.expect("locked");
     world.clock.advance(DEAD);
     let log = backstay_testkit::EventLog::default();
@@ -509,6 +510,7 @@ async fn versions_of_what_is_swept_go_too() -> Result<()> {
         .build()
         .await?;
     world.backstay(&[("rows", TEXT)]).await.backup("daily").await?;
+    world.clock.advance(DAY);
     let dead = crash(&world, 6, 5).await;
     let backstay = world.backstay(&[]).await;
     for _ in 0..2 {
@@ -517,7 +519,8 @@ async fn versions_of_what_is_swept_go_too() -> Result<()> {
     }
     let mut versions = store.list(&backstay::store::Prefix::all(), &backstay::store::ListOptions::versions());
     while let Some(entry) = futures_util::StreamExt::next(&mut versions).await {
-        assert!(!format!("{:?}", entry?).contains(&dead.run.to_string()), "a version is left");
+        let shown = format!("{:?}", entry?);
+        assert!(!shown.contains(&dead.run.to_string()), "a version is left: {shown}");
     }
     Ok(())
 }

@@ -99,17 +99,14 @@ impl Sweeper<'_> {
             (SweepAction::Keep, _) => Ok(None),
             (SweepAction::Void, Some(Commit::Point(_))) => Ok(Some("it made its point since the plan")),
             (SweepAction::Void, commit) => {
-                if commit.is_none() {
-                    match self.vault.put_void(id, &step.reason).await {
-                        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                            return Ok(Some("something else took its commit key since the plan"));
-                        }
-                        put => put?,
-                    }
-                    self.observers.emit(&Event::Voided { point: id.clone() });
-                    report.voided.push(id.clone());
+                if commit.is_none() && !self.give_up(step, report).await? {
+                    return Ok(Some("something else took its commit key since the plan"));
                 }
                 self.clean(step, None, report).await?;
+                // So late another sweep may have forgotten the run between two of our calls: then this void is alone.
+                if run.forgotten_from(longest_run) <= self.vault.store().now().await? {
+                    return self.forget(run, true, report).await;
+                }
                 Ok(None)
             }
             (SweepAction::Clean, None) => Ok(Some("its commit key is free since the plan")),
@@ -132,6 +129,17 @@ impl Sweeper<'_> {
                 self.forget(run, commit.is_some(), report).await
             }
         }
+    }
+
+    /// Takes the run's commit key; says whether it got it.
+    async fn give_up(&self, step: &SweepStep, report: &mut SweepReport) -> Result<bool> {
+        match self.vault.put_void(&step.id, &step.reason).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+            put => put?,
+        }
+        self.observers.emit(&Event::Voided { point: step.id.clone() });
+        report.voided.push(step.id.clone());
+        Ok(true)
     }
 
     /// Takes away what the step's attempts left. Nobody can commit it any more, or a point stands that does not name it.

@@ -129,7 +129,7 @@ impl CreateSnapshot {
     /// twice.
     ///
     /// ```
-    /// use backstay_core::source::{CreateSnapshot, ResourceId};
+    /// use backstay_core::source::snapshot::{CreateSnapshot, ResourceId};
     ///
     /// # let (vault, volume) = ("abcdefghijklmnopqrstuvwxyz".parse()?, ResourceId("vol-1".to_owned()));
     /// let point = "prod-eu/daily/20261120t064200z-abcdefgh".parse()?;

@@ -123,7 +123,11 @@ impl Vault {
     /// Whether this program's key counts for voids: one that does not would take commit keys and be nobody's.
     pub(crate) fn check_may_void(&self, now: Timestamp) -> Result<()> {
         let key = self.signer()?.public();
-        self.trust().find(&key, Purpose::Void.namespace(), now).map(drop)
+        let trusted = self.trust().find(&key, Purpose::Void.namespace(), now);
+        trusted.map(drop).map_err(|error| {
+            let advice = "to give runs up is the pruner's: take its key, or trust this one for it too";
+            error.with("namespace", Purpose::Void.namespace()).advise(advice)
+        })
     }
 
     /// Takes the commit key of a run that is dead, so that no late attempt at it can commit: first the hint, so that every
