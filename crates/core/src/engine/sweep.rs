@@ -183,13 +183,15 @@ impl SweepRequest {
         {
             return Ok(Some(step(SweepAction::Keep, "its point is being deleted: that is the prune's".to_owned())));
         }
+        let dead = run.attempts.iter().filter(|(_, a)| is_dead(run.attempt_dead_from(a, longest_run)));
+        let dead: BTreeSet<&Tag> = dead.map(|(tag, _)| tag).collect();
         let committed = match listed {
+            // What looks like a point, and nothing of it is to go: not worth a read.
+            Some(listed) if listed.manifest.is_some() && !listed.void_hint && dead.is_empty() => return Ok(None),
             Some(listed) if listed.manifest.is_some() => vault.commit_of(&run.id).await?,
             _ => None,
         };
         if let Some(Commit::Point(point)) = &committed {
-            let dead = run.attempts.iter().filter(|(_, a)| is_dead(run.attempt_dead_from(a, longest_run)));
-            let dead: BTreeSet<&Tag> = dead.map(|(tag, _)| tag).collect();
             if dead.is_empty() {
                 return Ok(None);
             }
