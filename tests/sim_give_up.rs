@@ -120,6 +120,8 @@ async fn a_late_writer_makes_a_whole_point_or_hears_that_there_is_none() {
                     assert_eq!(points, 2, "{place}");
                     committed += 1;
                 }
+                // It was held up at its very commit: too late to be sure of, and said so.
+                Err(error) if error.kind() == ErrorKind::Partial => assert_eq!(points, 2, "{place}: {error}"),
                 Err(error) => {
                     assert_eq!(points, 1, "{place}: {error}");
                     // It took too long, or, if it is at its very commit, finds the key taken.
@@ -142,6 +144,41 @@ async fn a_late_writer_makes_a_whole_point_or_hears_that_there_is_none() {
         }
     }
     assert!(told > 3 && committed > 50, "{told} told, {committed} committed");
+}
+
+/// A writer that sleeps until sweeps have forgotten its run finds nobody to tell it so; only the time does.
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_wakes_up_when_all_is_forgotten_hears_that_it_is_too_late() {
+    for before in 0.. {
+        let place = format!("writer asleep after {before} steps");
+        let world = World::new(1).await;
+        let good = world.backstay(&[("rows", TEXT)]).await.backup("daily").await.expect("a well world").id;
+        world.clock.advance(DAY);
+        let gates = Gates::default();
+        let writer = start(Act::Backup, gated(&world, &gates, 0).await);
+        let awake = step(&gates, 0, before).await < before;
+        let began = world.keys("runs/").await.len() > 1;
+        world.clock.advance(DEAD);
+        sweep_to_the_end_of_dead(&world).await;
+        step(&gates, 0, 1000).await;
+        let vault = world.vault().await;
+        match writer.await.expect("no panic") {
+            Ok(()) => {
+                assert!(awake || !began, "{place}: it was taken for dead");
+                assert_eq!(whole(&world, &place).await.len(), 2, "{place}");
+            }
+            Err(error) => {
+                let text = error.to_string();
+                assert!(text.contains("longer than any run") || text.contains("later than any run"), "{place}: {text}");
+                // Even what was committed in its sleep is doubtful to everybody.
+                assert_eq!(vault.points().latest("db").await.expect("the good one").id, good, "{place}");
+            }
+        }
+        if awake {
+            assert!(before > 6, "the writer has few steps");
+            break;
+        }
+    }
 }
 
 /// A world with a dead run, and with a point whose deletion is due: the last two stay.

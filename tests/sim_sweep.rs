@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use backstay::engine::{SweepAction, SweepPlan, SweepReport};
 use backstay::store::{Key, ObjectStore, ObjectStoreExt, PutOptions};
+use backstay::vault::Purpose;
 use backstay::{Backstay, ErrorKind, Event, Keep, PointId, Result, Tier, Vault};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::{ManualClock, SeededRandom};
+use serde_json::json;
 use support::dead::{DEAD, TEXT, crash, died_at, of, sweep};
 use support::{World, exporter, inline_budget, program, restored};
 
@@ -209,6 +211,54 @@ async fn of_two_attempts_the_one_that_lost_goes_and_never_what_the_point_names()
     assert!(loser.iter().all(|key| !keys.contains(key)), "{keys:?}");
     assert_eq!(of(&keys, &good).len(), point - loser.len(), "{keys:?}");
     check_promises(&world, &good, "after the loser went").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_point_names_stays_whichever_attempt_wrote_it() {
+    let (world, good, _) = died_at(2).await;
+    let written = rival(&world, &good).await;
+    let mut manifest = world.json(&format!("points/{good}.json")).await;
+    let mut object = manifest["components"][0]["objects"][0].clone();
+    object["key"] = json!(written[0]);
+    manifest["components"][0]["objects"].as_array_mut().expect("a list").push(object);
+    world.put_signed(&format!("points/{good}.json"), &format!("sigs/{good}.point"), Purpose::Point, &manifest).await;
+    world.clock.advance(DEAD);
+    let (plan, report) = sweep(&world.backstay(&[]).await).await;
+    assert_eq!(report.objects, 1, "{plan}");
+    let keys = world.keys("").await;
+    assert!(keys.contains(&written[0]) && !keys.contains(&written[1]), "{keys:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_longer_as_it_was_planned_is_left() {
+    for change in ["another attempt", "a point", "a tombstone"] {
+        let (world, good, dead) = died_at(6).await;
+        world.clock.advance(DEAD);
+        let backstay = world.backstay(&[("rows", TEXT)]).await;
+        let plan = backstay.sweep().plan().await.expect("a plan");
+        assert_eq!(plan.count(SweepAction::Void), 1, "{plan}");
+        let (key, place) = (format!("points/{dead}"), format!("sigs/{dead}"));
+        if change == "another attempt" {
+            world.overwrite(&format!("runs/{dead}.rivalaaa.until-20261127t064200z.json"), "{}").await;
+        } else if change == "a point" {
+            let mut manifest = world.json(&format!("points/{good}.json")).await;
+            (manifest["id"], manifest["components"]) = (json!(dead.run), json!([]));
+            manifest.as_object_mut().expect("an object").remove("details");
+            world.put_signed(&format!("{key}.json"), &format!("{place}.point"), Purpose::Point, &manifest).await;
+        } else {
+            let mark = json!({
+                "vault": world.keyring.vault_id(), "point": dead, "manifest": "00".repeat(32),
+                "says": { "deletion": { "not_before": "2026-11-29T00:00:00Z", "objects": [], "bytes": 0 } },
+                "at": backstay::Clock::now(&world.clock), "reason": "it was to go",
+            });
+            world.put_signed(&format!("{key}.deleted"), &format!("{place}.deleted"), Purpose::Delete, &mark).await;
+        }
+        let before = world.keys("").await;
+        let report = plan.apply().await.expect("a sweep");
+        assert!(report.left.len() == 1 && report.left[0].what == dead.to_string(), "{change}: {report:?}");
+        let left = world.keys("").await;
+        assert_eq!(of(&left, &dead), of(&before, &dead), "{change}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,6 +53,8 @@ struct Prepared {
     exported: Vec<Exported>,
     bytes: Bytes,
     partial: bool,
+    /// From this time of the store's clock on everybody may take the run for dead.
+    until: Timestamp,
 }
 
 impl Run {
@@ -120,11 +122,11 @@ impl Run {
         let details = self.write_details(&exported).await?;
         let manifest = self.manifest(&exported, previous, details);
         let bytes = self.sign(&manifest, until).await?;
-        Ok(Prepared { exported, bytes, partial: manifest.status == Status::Partial })
+        Ok(Prepared { exported, bytes, partial: manifest.status == Status::Partial, until })
     }
 
     /// Makes the point exist: the manifest, create-only.
-    async fn commit(&self, Prepared { exported, bytes, partial }: Prepared) -> Result<BackupReport> {
+    async fn commit(&self, Prepared { exported, bytes, partial, until }: Prepared) -> Result<BackupReport> {
         let vault = &self.backstay.vault;
         let Committed { at, certain } = vault.commit(self.point(), bytes, &PutOptions::default()).await?;
         vault.saw_store_time(at);
@@ -140,6 +142,13 @@ impl Run {
             took: self.backstay.vault.clock().monotonic().saturating_sub(self.began),
             certain,
         };
+        // Held up between the last look at the time and the commit itself.
+        if at > until {
+            let text =
+                "the point was committed later than any run may be: it is doubtful, and a sweep may have its items";
+            let error = Error::new(ErrorKind::Partial, text).with("until", until).advise("back up again");
+            return Err(error.with_payload(report));
+        }
         if partial && !self.request.allow_partial {
             let text =
                 format!("the point was committed, but some of it is missing: {}", report.complaints().join("; "));

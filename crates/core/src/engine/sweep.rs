@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
+use crate::engine::prune_facts::is_tampering;
 use crate::engine::sweep_apply::{self, SweepReport};
 use crate::engine::sweep_facts::{SweepFacts, objects_of};
 use crate::error::{Error, ErrorKind, Result};
@@ -154,7 +155,8 @@ impl SweepRequest {
             let first = steps.len();
             for run in facts.runs.values() {
                 match self.decide(run, &facts, now).await {
-                    Err(error) if is_nobodys(error.kind()) => strange.push(format!("{}: {error}", run.id)),
+                    // What stands at the commit key is neither point nor void: a person's to judge.
+                    Err(error) if is_tampering(error.kind()) => strange.push(format!("{}: {error}", run.id)),
                     step => steps.extend(step?),
                 }
             }
@@ -265,11 +267,6 @@ fn keep_what_lost_its_point(steps: &mut [SweepStep], facts: &SweepFacts) {
     for step in lost {
         (step.action, step.reason) = (SweepAction::Keep, why.to_owned());
     }
-}
-
-/// What stands at a commit key and cannot be told to be a point or a void is a person's to judge.
-fn is_nobodys(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Untrusted | ErrorKind::Corrupt | ErrorKind::Unsupported)
 }
 
 impl PlannedSweep {
