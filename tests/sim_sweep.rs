@@ -22,7 +22,7 @@ async fn check_promises(world: &World, good: &PointId, place: &str) {
     let backstay = world.backstay(&[("rows", TEXT)]).await;
     let vault = backstay.vault();
     let listed = vault.points().list(&good.source, &good.tier).await.expect("a listing");
-    assert_eq!(listed, [good.clone()], "{place}");
+    assert_eq!(listed, std::slice::from_ref(good), "{place}");
     assert_eq!(restored(vault, good).await.expect("whole")[0].1, TEXT, "{place}");
     assert_eq!(vault.points().latest("db").await.expect("the good one").id, *good, "{place}");
     let status = backstay.status().await.expect("a status");
