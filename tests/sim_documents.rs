@@ -73,7 +73,8 @@ async fn a_void_is_no_point_for_anybody() {
     let (world, backstay, points) = three_points().await;
     let mut void = world.json(&format!("points/{}.json", points[2])).await;
     (void["status"], void["components"]) = (json!("void"), json!([]));
-    put_manifest(&world, &points[2], &void).await;
+    let (key, place) = (format!("points/{}.json", points[2]), format!("sigs/{}.void", points[2]));
+    world.put_signed(&key, &place, Purpose::Void, &void).await;
     world.overwrite(&format!("points/{}.void", points[2]), "").await;
     let vault = backstay.vault();
     assert_eq!(vault.points().get(&points[2]).await.expect_err("void").kind(), ErrorKind::NotFound);

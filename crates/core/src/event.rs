@@ -114,6 +114,23 @@ pub enum Event {
         /// Stored bytes that are free now.
         bytes: u64,
     },
+    /// A dead run's hooks were undone by this process.
+    Adopted {
+        /// The point that is not.
+        point: PointId,
+    },
+    /// A dead run was given up: its commit key is taken, so that it makes no point any more.
+    Voided {
+        /// The point that will not be.
+        point: PointId,
+    },
+    /// What dead attempts left of a run is gone.
+    Swept {
+        /// The run.
+        point: PointId,
+        /// Stored bytes that are free now.
+        bytes: u64,
+    },
 }
 
 impl Event {
@@ -134,6 +151,9 @@ impl Event {
             Self::RestoreProgress { .. } => "restore_progress",
             Self::Tombstoned { .. } => "tombstoned",
             Self::Deleted { .. } => "deleted",
+            Self::Adopted { .. } => "adopted",
+            Self::Voided { .. } => "voided",
+            Self::Swept { .. } => "swept",
         }
     }
 }

@@ -1,18 +1,20 @@
 //! One run: record, hooks, exports side by side, details, signature, commit.
 
+use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Map;
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
 
 use crate::digest::Sha256;
+use crate::engine::adopt::adopt;
 use crate::engine::backup::{BackupPlan, BackupRequest};
 use crate::engine::backup_report::BackupReport;
 use crate::engine::builder::{Configured, Inner, Seen};
@@ -25,11 +27,13 @@ use crate::event::Event;
 use crate::name::{Name, PointId, RunId, Tag};
 use crate::source::{ExportRequest, Problem};
 use crate::store::PutOptions;
+use crate::vault::commit::Committed;
 use crate::vault::details::{ConfigurationLine, ConfiguredComponent, DetailLine};
 use crate::vault::handle::Sealing;
 use crate::vault::layout::{self, PointFile};
 use crate::vault::manifest::{DetailsRef, MAX_MANIFEST_BYTES, Manifest, Outcome, Status};
 use crate::vault::points::NewestFirst;
+use crate::vault::runs::{after, json};
 use crate::vault::settle::put_new;
 use crate::vault::signed::{Purpose, check_length};
 
@@ -49,6 +53,8 @@ struct Prepared {
     exported: Vec<Exported>,
     bytes: Bytes,
     partial: bool,
+    /// From this time of the store's clock on everybody may take the run for dead.
+    until: Timestamp,
 }
 
 impl Run {
@@ -109,29 +115,41 @@ impl Run {
     async fn prepare(&self, hooks: &mut RunHooks) -> Result<Prepared> {
         let names = self.plan.components.iter().map(|component| component.name.clone()).collect::<Vec<_>>();
         self.backstay.observers.emit(&Event::BackupStarted { point: self.point().clone(), components: names.clone() });
-        self.record_begin().await?;
+        let until = self.record_begin().await?;
+        self.adopt().await;
         let previous = self.previous().await?;
         let exported = self.export_all(hooks, &names).await?;
         component::nothing_exported(&exported)?;
         let details = self.write_details(&exported).await?;
         let manifest = self.manifest(&exported, previous, details);
-        let bytes = self.sign(&manifest).await?;
-        Ok(Prepared { exported, bytes, partial: manifest.status == Status::Partial })
+        let bytes = self.sign(&manifest, until).await?;
+        Ok(Prepared { exported, bytes, partial: manifest.status == Status::Partial, until })
     }
 
     /// Makes the point exist: the manifest, create-only.
-    async fn commit(&self, Prepared { exported, bytes, partial }: Prepared) -> Result<BackupReport> {
+    async fn commit(&self, Prepared { exported, bytes, partial, until }: Prepared) -> Result<BackupReport> {
         let vault = &self.backstay.vault;
-        let key = layout::manifest(self.point())?;
-        let meta = put_new(vault.store(), &key, bytes, &PutOptions::default()).await?;
-        vault.saw_store_time(meta.last_modified);
+        let Committed { at, certain } = vault.commit(self.point(), bytes, &PutOptions::default()).await?;
+        vault.saw_store_time(at);
         self.backstay.observers.emit(&Event::Committed { point: self.point().clone(), partial });
+        if !certain {
+            let message = "the answer to the commit was lost: by this or another attempt of the run it was committed";
+            self.warn(self.point(), message);
+        }
         self.compare_with_seen(&exported);
         let report = BackupReport {
             id: self.point().clone(),
             components: exported.iter().map(Exported::report).collect(),
             took: self.backstay.vault.clock().monotonic().saturating_sub(self.began),
+            certain,
         };
+        // Held up between the last look at the time and the commit itself.
+        if at > until {
+            let text =
+                "the point was committed later than any run may be: it is doubtful, and a sweep may have its items";
+            let error = Error::new(ErrorKind::Partial, text).with("until", until).advise("back up again");
+            return Err(error.with_payload(report));
+        }
         if partial && !self.request.allow_partial {
             let text =
                 format!("the point was committed, but some of it is missing: {}", report.complaints().join("; "));
@@ -148,8 +166,8 @@ impl Run {
         }
     }
 
-    /// Says that the attempt began, and until when it may be alive.
-    async fn record_begin(&self) -> Result<()> {
+    /// Says that the attempt began, and until when it may be alive: from then on everybody may take it for dead.
+    async fn record_begin(&self) -> Result<Timestamp> {
         #[derive(Serialize)]
         struct Begin<'a> {
             host: String,
@@ -158,31 +176,28 @@ impl Run {
             started: Timestamp,
         }
         let vault = &self.backstay.vault;
-        let longest = SignedDuration::try_from(vault.budget().limits().longest_run).unwrap_or(SignedDuration::MAX);
-        let until = vault.store_time().saturating_add(longest).unwrap_or(Timestamp::MAX);
+        let longest_run = vault.budget().limits().longest_run;
+        let until = after(vault.store_time(), longest_run);
         let begin = Begin { host: host(), process: std::process::id(), version: VERSION, started: self.started };
         let key = layout::run_began(self.point(), &self.sink.attempt, until)?;
         let meta = put_new(vault.store(), &key, json(&begin)?, &PutOptions::default()).await?;
         vault.saw_store_time(meta.last_modified);
-        Ok(())
+        Ok(after(meta.last_modified, longest_run))
     }
 
-    /// Says how the attempt ended; without it the sweep would only wait longer, so a failure here is no more than logged.
+    /// Says how the attempt ended, so that nobody adopts it; a failure here is no more than logged.
     async fn record_end(&self, error: &Error) {
-        #[derive(Serialize)]
-        struct End {
-            ended: Timestamp,
-            error: String,
-        }
-        let vault = &self.backstay.vault;
         // The kind alone: the text may name what only a reader with the key should know.
-        let end = End { ended: vault.clock().now(), error: error.kind().to_string() };
-        let put = async {
-            let key = layout::run_ended(self.point(), &self.sink.attempt)?;
-            put_new(vault.store(), &key, json(&end)?, &PutOptions::default()).await
-        };
-        if let Err(error) = put.await {
+        let how = error.kind().to_string();
+        if let Err(error) = self.backstay.vault.record_run_end(self.point(), &self.sink.attempt, &how).await {
             tracing::warn!(point = %self.point(), %error, "the end of the run could not be recorded");
+        }
+    }
+
+    /// Undoes first what a dead run left begun. That it fails is told and keeps nobody from backing up.
+    async fn adopt(&self) {
+        if let Err(error) = adopt(&self.backstay, Some(&self.sink.attempt)).await {
+            self.warn(self.point(), format!("dead runs could not be adopted: {error}"));
         }
     }
 
@@ -297,13 +312,19 @@ impl Run {
     }
 
     /// What goes before the commit: the signature, then the hint if it is partial.
-    async fn sign(&self, manifest: &Manifest) -> Result<Bytes> {
+    async fn sign(&self, manifest: &Manifest, until: Timestamp) -> Result<Bytes> {
         let vault = &self.backstay.vault;
         let point = self.point();
         let bytes = manifest.to_bytes()?;
         check_length(&bytes, MAX_MANIFEST_BYTES, &layout::manifest(point)?)?;
         let signatures = |digest: &Sha256| layout::signatures(point, layout::SIGNED_POINT, digest);
-        vault.put_signature(&bytes, Purpose::Point, signatures).await?;
+        let signed = vault.put_signature(&bytes, Purpose::Point, signatures).await?;
+        // A sweep may be taking the run's items away: to commit now could make a point without them.
+        if signed.last_modified > until {
+            return Err(Error::new(ErrorKind::Refused, "the run took longer than any run may, so it may be given up")
+                .with("until", until)
+                .advise("raise `Limits::longest_run` in every program of the vault, or make the run shorter"));
+        }
         if manifest.status == Status::Partial {
             let hint = layout::point_file(point, &PointFile::PartialHint)?;
             put_new(vault.store(), &hint, Bytes::new(), &PutOptions::default()).await?;
@@ -327,9 +348,13 @@ impl Run {
                 _ => None,
             };
             if let Some(message) = changed {
-                self.backstay.observers.emit(&Event::Warning { place: done.configured.name.to_string(), message });
+                self.warn(&done.configured.name, message);
             }
         }
+    }
+
+    fn warn(&self, place: &impl Display, message: impl Into<String>) {
+        self.backstay.observers.emit(&Event::Warning { place: place.to_string(), message: message.into() });
     }
 }
 
@@ -346,12 +371,6 @@ fn blame(exported: &mut [Exported], failed: Vec<(Vec<Name>, Error)>) {
 
 fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-fn json(document: &impl Serialize) -> Result<Bytes> {
-    serde_json::to_vec_pretty(document)
-        .map(Bytes::from)
-        .map_err(|error| Error::new(ErrorKind::Other, "a record cannot be written as JSON").because(error))
 }
 
 impl From<&crate::engine::backup::PlannedComponent> for ConfiguredComponent {

@@ -4,12 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use crate::engine::adopt::{AdoptReport, adopt};
 use crate::engine::backup::BackupRequest;
 use crate::engine::hooks::ConfiguredHook;
 use crate::engine::prune::PruneRequest;
 use crate::engine::restore::RestoreRequest;
 use crate::engine::status::StatusRequest;
 use crate::engine::stop::Runs;
+use crate::engine::sweep::SweepRequest;
 use crate::engine::verify::VerifyRequest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Observer, Observers};
@@ -113,6 +115,22 @@ impl Backstay {
     /// Deletes what a tier's retention lets go, by a plan.
     pub fn prune(&self, tier: impl Into<String>) -> PruneRequest {
         PruneRequest::new(self.0.clone(), tier.into())
+    }
+
+    /// Cleans up what dead runs left, by a plan.
+    pub fn sweep(&self) -> SweepRequest {
+        SweepRequest::new(self.0.clone())
+    }
+
+    /// Undoes the hooks that dead runs may have left begun, by this program's own hooks of the same components. Each backup
+    /// begins with it; call it where none follows. Without hooks it does nothing and asks the store nothing.
+    ///
+    /// Cancel safety: a hook that was begun goes through; a dropped call is made good by the next.
+    ///
+    /// # Errors
+    /// What the store answers. A hook that fails is part of the report, and the next adoption tries it again.
+    pub async fn adopt(&self) -> Result<AdoptReport> {
+        adopt(&self.0, None).await.map_err(|error| error.operation("adopt"))
     }
 
     /// How old the newest good item of each component is, against the objectives; await the request.

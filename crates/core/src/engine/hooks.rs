@@ -67,6 +67,12 @@ impl RunHooks {
         refused
     }
 
+    /// Owes the `after` of a hook whose `before` a dead run began, or may have.
+    pub(crate) fn owe(&mut self, hook: ConfiguredHook, components: Vec<Name>) {
+        let context = HookContext::new(self.point.clone(), components);
+        self.owed.push(Owed { hook, context, waits_for: BTreeSet::new(), undoing: None });
+    }
+
     /// A component is done: runs `after` of every hook that waits for nothing else.
     pub(crate) async fn done(&mut self, component: &Name) -> Vec<(Vec<Name>, Error)> {
         for owed in &mut self.owed {

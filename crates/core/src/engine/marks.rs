@@ -5,7 +5,6 @@ use jiff::{SignedDuration, Timestamp};
 use crate::engine::prune_facts::may_go_from;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, to_the_second};
-use crate::store::ObjectRef;
 use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::mark::{Mark, MarkKind, Retirement, VerifiedMark};
 use crate::vault::points::{list_run, mark_that_counts};
@@ -107,15 +106,6 @@ impl Vault {
             .await
             .map(drop)
             .map_err(|error| error.operation("retire").with("component", component))
-    }
-
-    /// Deletes objects; the first that stays is the error.
-    pub(crate) async fn delete_all(&self, what: Vec<ObjectRef>) -> Result<()> {
-        self.check_writable()?;
-        for outcome in self.store().delete(&what).await? {
-            outcome.result.map_err(|error| error.with("key", &outcome.object.key))?;
-        }
-        Ok(())
     }
 }
 

@@ -14,15 +14,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observers};
 use crate::name::PointId;
 use crate::source::Problem;
-use crate::store::{Key, ListEntry, ListOptions, ObjectRef, Prefix};
+use crate::store::{Key, ListEntry, ListOptions};
 use crate::vault::Vault;
 use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::manifest::MAX_MANIFEST_BYTES;
 use crate::vault::mark::{Mark, MarkKind, VerifiedMark, WorkList};
 use crate::vault::points::list_run;
-
-/// So many objects are deleted with one call: the limit of S3.
-const DELETE_BATCH: usize = 1000;
 
 /// What a prune did.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -143,20 +140,20 @@ impl Pruner<'_> {
         };
         // The work list is signed, but still only what lies under the point's own ID may go.
         work.objects.iter().try_for_each(|key| layout::check_own(id, key))?;
-        self.delete_keys([layout::manifest(id)?]).await?;
+        self.vault.delete_keys([layout::manifest(id)?]).await?;
         let (stored, _) = self.stored(id).await?;
-        self.delete_keys(work.objects.into_iter().chain(stored)).await?;
+        self.vault.delete_keys(work.objects.into_iter().chain(stored)).await?;
         let last = layout::point_file(id, &PointFile::Mark(MarkName::Deleted))?;
         let own_signature = layout::signatures(id, &MarkName::Deleted.to_string(), &tombstone.sha256)?;
-        let mut beside = self.keys(&layout::point_files(id)?).await?;
-        beside.extend(self.keys(&layout::signatures_of(id)?).await?);
-        beside.extend(self.keys(&layout::proofs_of(id)?).await?);
+        let mut beside = self.vault.keys(&layout::point_files(id)?).await?;
+        beside.extend(self.vault.keys(&layout::signatures_of(id)?).await?);
+        beside.extend(self.vault.keys(&layout::proofs_of(id)?).await?);
         let (signature, beside): (Vec<Key>, Vec<Key>) =
             beside.into_iter().filter(|key| *key != last).partition(|key| own_signature.contains(key));
-        self.delete_keys(beside).await?;
+        self.vault.delete_keys(beside).await?;
         // Two calls: a tombstone without its signature would be nobody's.
-        self.delete_keys([last]).await?;
-        self.delete_keys(signature).await?;
+        self.vault.delete_keys([last]).await?;
+        self.vault.delete_keys(signature).await?;
         self.observers.emit(&Event::Deleted { point: id.clone(), bytes: work.bytes });
         report.deleted.push(id.clone());
         report.bytes += work.bytes;
@@ -202,47 +199,5 @@ impl Pruner<'_> {
             }
         }
         Ok((keys, bytes))
-    }
-
-    async fn keys(&self, prefix: &Prefix) -> Result<Vec<Key>> {
-        let mut keys = Vec::new();
-        let mut listing = self.vault.store().list(prefix, &ListOptions::default());
-        while let Some(entry) = listing.next().await {
-            if let ListEntry::Object(meta) = entry? {
-                keys.push(meta.key);
-            }
-        }
-        Ok(keys)
-    }
-
-    /// Deletes keys in order, on a versioned store every version of each.
-    async fn delete_keys(&self, keys: impl IntoIterator<Item = Key>) -> Result<()> {
-        let versioned = self.vault.store().capabilities().versions;
-        let mut batch: Vec<ObjectRef> = Vec::new();
-        for key in keys {
-            if versioned {
-                batch.extend(self.versions(&key).await?);
-            } else {
-                batch.push(key.into());
-            }
-            if batch.len() >= DELETE_BATCH {
-                self.vault.delete_all(std::mem::take(&mut batch)).await?;
-            }
-        }
-        if batch.is_empty() { Ok(()) } else { self.vault.delete_all(batch).await }
-    }
-
-    async fn versions(&self, key: &Key) -> Result<Vec<ObjectRef>> {
-        let mut found = Vec::new();
-        let mut listing = self.vault.store().list(&Prefix::new(key.as_str())?, &ListOptions::versions());
-        while let Some(entry) = listing.next().await {
-            match entry? {
-                ListEntry::Object(meta) if meta.key == *key => {
-                    found.extend(meta.version.map(|version| ObjectRef::version(meta.key, version)));
-                }
-                _ => {}
-            }
-        }
-        Ok(found)
     }
 }

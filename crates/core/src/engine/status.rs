@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
 use crate::engine::prune_facts::{TierFacts, is_tampering, retired, tampering};
+use crate::engine::sweep_facts::SweepFacts;
 use crate::error::{ErrorKind, Result};
 use crate::name::{Name, PointId};
 use crate::retention::PointState;
@@ -39,7 +40,8 @@ pub struct Status {
     pub tiers: Vec<TierStatus>,
     /// What lies in the vault and is in no configured source, tier or component; it is never touched.
     pub unmanaged: Vec<String>,
-    /// What a person should look at: keys that are nobody's, marks that do not count.
+    /// What a person should look at: keys that are nobody's, marks that do not count, what dead runs left
+    /// that no record names.
     pub strange: Vec<String>,
     /// What is to be done so that somebody can open the vault on the day: too few custodians, or none who tried lately.
     pub custody: Vec<String>,
@@ -99,6 +101,7 @@ impl StatusRequest {
         for tier in &self.backstay.tiers {
             let (status, found) = self.tier(tier, at, &mut strange).await?;
             held.extend(found);
+            strange.extend(SweepFacts::gather(&self.backstay, &status.tier).await?.strange);
             tiers.push(status);
         }
         let mut unmanaged = Vec::new();

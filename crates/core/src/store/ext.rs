@@ -175,6 +175,10 @@ impl<T: ObjectStore + ?Sized> ObjectStore for Arc<T> {
         (**self).thaw(what, thaw).await
     }
 
+    fn etag_of(&self, data: &Bytes) -> Option<String> {
+        (**self).etag_of(data)
+    }
+
     fn locate(&self, key: &Key) -> Option<Location> {
         (**self).locate(key)
     }

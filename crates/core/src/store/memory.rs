@@ -10,6 +10,7 @@ use futures_util::stream;
 use jiff::Timestamp;
 
 use crate::clock::{Clock, SystemClock};
+use crate::digest::Blake3;
 use crate::error::Result;
 use crate::store::{
     BoxStream, Capabilities, DeleteOutcome, GetOptions, GetOutcome, HeadOptions, Key, ListEntry, ListOptions, Lock,
@@ -73,7 +74,8 @@ impl MemoryStore {
 
     fn commit(&self, key: &Key, data: Bytes, options: &PutOptions) -> Result<ObjectMeta> {
         options.check(&data).map_err(|error| error.with("key", key))?;
-        self.state().put(key, data, options, self.versioned, self.clock.now())
+        let etag = Blake3::of(&data).to_string();
+        self.state().put(key, data, etag, options, self.versioned, self.clock.now())
     }
 
     fn page(&self, prefix: &Prefix, options: &ListOptions, from: &Bound<String>) -> Vec<ListEntry> {
@@ -143,6 +145,10 @@ impl ObjectStore for MemoryStore {
             std::future::ready(next.map(|next| (stream::iter(page.into_iter().map(Ok)), next)))
         });
         Box::pin(futures_util::StreamExt::flatten(pages))
+    }
+
+    fn etag_of(&self, data: &Bytes) -> Option<String> {
+        Some(Blake3::of(data).to_string())
     }
 
     async fn delete(&self, what: &[ObjectRef]) -> Result<Vec<DeleteOutcome>> {

@@ -91,6 +91,41 @@ pub(crate) fn run_ended(id: &PointId, attempt: &Tag) -> Result<Key> {
     Key::new(format!("runs/{id}.{attempt}.end.json"))
 }
 
+/// What a record under `runs/` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunFile {
+    /// The attempt began and says itself that it is dead after this time.
+    Began { until: Timestamp },
+    /// It ended without a commit.
+    Ended,
+}
+
+/// All run records of a source.
+pub(crate) fn runs_of_source(source: &Name) -> Result<Prefix> {
+    Prefix::new(format!("runs/{source}/"))
+}
+
+/// All run records of a tier.
+pub(crate) fn runs_of_tier(source: &Name, tier: &Name) -> Result<Prefix> {
+    Prefix::new(format!("runs/{source}/{tier}/"))
+}
+
+/// All records of one run.
+pub(crate) fn runs_of(id: &PointId) -> Result<Prefix> {
+    Prefix::new(format!("runs/{id}."))
+}
+
+/// Reads the key of a run record; none if it is not ours.
+pub(crate) fn parse_run_file(key: &Key) -> Option<(PointId, Tag, RunFile)> {
+    let mut fields = key.as_str().strip_prefix("runs/")?.split('.');
+    let (id, attempt) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    let file = match fields.next()? {
+        "end" => RunFile::Ended,
+        began => RunFile::Began { until: parse_compact_time(began.strip_prefix("until-")?)? },
+    };
+    (fields.next() == Some("json") && fields.next().is_none()).then_some((id, attempt, file))
+}
+
 /// Everything under `points/`, whatever the source.
 pub(crate) fn sources() -> Result<Prefix> {
     Prefix::new("points/")
@@ -202,9 +237,23 @@ pub(crate) const SIGNED_POINT: &str = "point";
 /// The same for a proof.
 pub(crate) const SIGNED_PROOF: &str = "proof";
 
-/// The prefix of all signatures over one content. `what` is [`SIGNED_POINT`] or a mark's name.
+/// The prefix of all signatures over one content. `what` is [`SIGNED_POINT`], [`SIGNED_VOID`] or a mark's name.
 pub(crate) fn signatures(id: &PointId, what: &str, digest: &Sha256) -> Result<Prefix> {
     Prefix::new(format!("sigs/{id}.{what}.{}.", short_digest(digest)))
+}
+
+/// What the void of a run is signed as.
+pub(crate) const SIGNED_VOID: &str = "void";
+
+/// All signatures that concern the runs of a tier.
+pub(crate) fn signatures_of_tier(source: &Name, tier: &Name) -> Result<Prefix> {
+    Prefix::new(format!("sigs/{source}/{tier}/"))
+}
+
+/// The run that a signature concerns, and what it is over.
+pub(crate) fn parse_signature(key: &Key) -> Option<(PointId, &str)> {
+    let (id, rest) = key.as_str().strip_prefix("sigs/")?.split_once('.')?;
+    Some((id.parse().ok()?, rest.split('.').next()?))
 }
 
 /// All signatures that concern one run.
@@ -283,6 +332,11 @@ pub(crate) fn details_of(id: &PointId) -> Result<Prefix> {
     Prefix::new(format!("details/{id}."))
 }
 
+/// All details of a tier.
+pub(crate) fn details_of_tier(source: &Name, tier: &Name) -> Result<Prefix> {
+    Prefix::new(format!("details/{source}/{tier}/"))
+}
+
 /// The bytes of an item, the `number`th of the attempt.
 pub(crate) fn item(id: &PointId, attempt: &Tag, number: u32, component: &Name, wrapping: Wrapping) -> Result<Key> {
     Key::new(format!("items/{id}/{attempt}/{number:06}-{component}{}", wrapping.suffix()))
@@ -296,6 +350,27 @@ pub(crate) fn items_of(id: &PointId) -> Result<Prefix> {
 /// All bytes of a tier.
 pub(crate) fn items_of_tier(source: &Name, tier: &Name) -> Result<Prefix> {
     Prefix::new(format!("items/{source}/{tier}/"))
+}
+
+/// The attempt that wrote an object under `items/` or `details/`; none if the key is not ours.
+pub(crate) fn parse_stored(key: &Key) -> Option<(PointId, Tag)> {
+    let (id, attempt) = match key.as_str().split_once('/')? {
+        ("items", rest) => {
+            let (attempt_folder, _) = rest.rsplit_once('/')?;
+            attempt_folder.rsplit_once('/')?
+        }
+        ("details", rest) => {
+            let (id, rest) = rest.split_once('.')?;
+            (id, rest.split('.').next()?)
+        }
+        _ => return None,
+    };
+    Some((id.parse().ok()?, attempt.parse().ok()?))
+}
+
+/// The run whose bytes lie in a folder such as `items/prod-eu/daily/20261120t064200z-abcdefgh/`.
+pub(crate) fn run_of_folder(folder: &Prefix) -> Option<PointId> {
+    folder.as_str().strip_prefix("items/")?.strip_suffix('/')?.parse().ok()
 }
 
 /// Fails if an object that a manifest names is not one of its own run: nothing signed for one point reaches another's bytes.
@@ -347,6 +422,31 @@ mod tests {
         let found = key_file(&canary(&epoch, &custodian, time).unwrap());
         assert_eq!(found, Some(KeyFile::Canary { epoch, custodian, time }));
         assert_eq!(key_file(&Key::new("keys/readme.txt").unwrap()), None);
+    }
+
+    #[test]
+    fn run_records_and_stored_objects_tell_whose_they_are() {
+        let attempt: Tag = "hgfedcba".parse().unwrap();
+        let until = id().run.time();
+        let began = run_began(&id(), &attempt, until).unwrap();
+        assert_eq!(parse_run_file(&began), Some((id(), attempt.clone(), RunFile::Began { until })));
+        let ended = run_ended(&id(), &attempt).unwrap();
+        assert_eq!(parse_run_file(&ended), Some((id(), attempt.clone(), RunFile::Ended)));
+        for foreign in ["x", "until-never.json", "until-20261399t064200z.json", "end.json.gz", "end"] {
+            let key = Key::new(format!("runs/{}.{attempt}.{foreign}", id())).unwrap();
+            assert_eq!(parse_run_file(&key), None, "{key}");
+        }
+        let wrapping = Wrapping { sealed: true };
+        let item = item(&id(), &attempt, 7, &"db".parse().unwrap(), wrapping).unwrap();
+        for key in [item, details(&id(), &attempt, wrapping).unwrap()] {
+            assert_eq!(parse_stored(&key), Some((id(), attempt.clone())), "{key}");
+        }
+        assert_eq!(run_of_folder(&items_of(&id()).unwrap()), Some(id()));
+        let signed = signature(&signatures(&id(), SIGNED_VOID, &Sha256([7; 32])).unwrap(), "abcdefghijklmnop").unwrap();
+        assert_eq!(parse_signature(&signed), Some((id(), SIGNED_VOID)));
+        for foreign in ["items/a/b/c", "items/prod-eu/daily/x/hgfedcba/y", "points/a/b/c.d", "details/a"] {
+            assert_eq!(parse_stored(&Key::new(foreign).unwrap()), None, "{foreign}");
+        }
     }
 
     #[test]

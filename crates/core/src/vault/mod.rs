@@ -7,6 +7,7 @@ mod age_stream;
 mod builder;
 #[cfg(test)]
 mod codec_tests;
+pub(crate) mod commit;
 mod custodians;
 pub(crate) mod custody;
 mod cut;
@@ -30,6 +31,7 @@ pub(crate) mod prove;
 mod role;
 mod role_keys;
 mod rotate;
+pub(crate) mod runs;
 mod seal;
 mod seek_table;
 mod send;

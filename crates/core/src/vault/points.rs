@@ -9,11 +9,11 @@ use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, RunId};
 use crate::store::{ListEntry, ListOptions, ObjectMeta, Prefix};
+use crate::vault::commit::Commit;
 use crate::vault::handle::Vault;
 use crate::vault::layout::{self, MarkName, PointFile};
-use crate::vault::manifest::{MAX_MANIFEST_BYTES, Manifest, Outcome, Status};
+use crate::vault::manifest::{Manifest, Outcome};
 use crate::vault::mark::VerifiedMark;
-use crate::vault::signed::Purpose;
 
 /// Clocks of hosts that are kept in step differ by less than this.
 pub(crate) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(300);
@@ -138,21 +138,13 @@ impl Points {
     /// [`NotFound`](ErrorKind::NotFound), [`Untrusted`](ErrorKind::Untrusted), [`Corrupt`](ErrorKind::Corrupt), each with
     /// the key.
     pub async fn get(&self, id: &PointId) -> Result<Point> {
-        let key = layout::manifest(id)?;
-        let signatures = |digest: &Sha256| layout::signatures(id, layout::SIGNED_POINT, digest);
-        let verified = self.vault.get_signed(&key, MAX_MANIFEST_BYTES, Purpose::Point, signatures).await?;
-        let manifest = Manifest::parse(&verified.bytes, self.vault.id(), &key, id)?;
-        if manifest.status == Status::Void {
-            return Err(Error::new(ErrorKind::NotFound, "the run was given up and its key taken: there is no point")
-                .with("key", key));
+        match self.vault.read_commit(id).await? {
+            Commit::Point(point) => Ok(*point),
+            Commit::Void => {
+                Err(Error::new(ErrorKind::NotFound, "the run was given up and its key taken: there is no point")
+                    .with("key", layout::manifest(id)?))
+            }
         }
-        Ok(Point {
-            id: id.clone(),
-            manifest,
-            sha256: verified.sha256,
-            signer: verified.signer.principal,
-            committed: verified.meta.last_modified,
-        })
     }
 
     /// Finds a point by its run's ID alone, or by `SOURCE/TIER/ID`.
@@ -322,7 +314,7 @@ impl<'a> NewestFirst<'a> {
         for step in [SHORT_STEP, LONG_STEP] {
             let from = self.vault.store_time().checked_sub(step).ok();
             let listed = list_tier(self.vault, self.source, self.tier, from).await?;
-            if let Some(newest) = listed.into_iter().rev().find(|l| l.manifest.is_some()) {
+            if let Some(newest) = listed.into_iter().rev().find(|l| l.manifest.is_some() && !l.void_hint) {
                 return Ok(Some(newest));
             }
         }

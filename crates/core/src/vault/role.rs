@@ -199,7 +199,7 @@ impl Purpose {
     pub fn role(self) -> Role {
         match self {
             Self::Point => Role::Writer,
-            Self::Delete => Role::Pruner,
+            Self::Delete | Self::Void => Role::Pruner,
             Self::Hold | Self::Release | Self::Accept | Self::Retire | Self::Canary => Role::Keeper,
             Self::Proof => Role::Verifier,
             Self::Copy => Role::Replicator,

@@ -18,6 +18,8 @@ use crate::vault::settle::{find, is_unsure, put_new};
 pub enum Purpose {
     /// Committing points.
     Point,
+    /// Giving up runs that are dead, so that they cannot commit any more.
+    Void,
     /// Marking points for deletion.
     Delete,
     /// Holding points against deletion.
@@ -38,8 +40,9 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Point,
+        Self::Void,
         Self::Delete,
         Self::Hold,
         Self::Release,
@@ -55,6 +58,7 @@ impl Purpose {
     pub fn namespace(self) -> &'static str {
         match self {
             Self::Point => "backstay-point-v1",
+            Self::Void => "backstay-void-v1",
             Self::Delete => "backstay-delete-v1",
             Self::Hold => "backstay-hold-v1",
             Self::Release => "backstay-release-v1",
@@ -91,12 +95,11 @@ impl Vault {
         bytes: &[u8],
         purpose: Purpose,
         signatures: impl Fn(&Sha256) -> Result<Prefix>,
-    ) -> Result<()> {
+    ) -> Result<ObjectMeta> {
         let signer = self.signer(purpose)?;
         let armored = signer.sign(purpose.namespace(), bytes);
         let key = crate::vault::layout::signature(&signatures(&Sha256::of(bytes))?, &signer.public().id())?;
-        put_new(self.store(), &key, armored.into_bytes().into(), &PutOptions::default()).await?;
-        Ok(())
+        put_new(self.store(), &key, armored.into_bytes().into(), &PutOptions::default()).await
     }
 
     /// Serializes a document and stores the signature, then the document, both create-only. `signatures` gives the prefix
@@ -146,6 +149,17 @@ impl Vault {
         signatures: impl Fn(&Sha256) -> Result<Prefix>,
     ) -> Result<Verified> {
         let (meta, bytes) = self.get_small(key, limit).await?;
+        self.prove_signed(meta, bytes, purpose, signatures).await
+    }
+
+    /// As [`get_signed`](Self::get_signed), for a document that was read already.
+    pub(crate) async fn prove_signed(
+        &self,
+        meta: ObjectMeta,
+        bytes: Bytes,
+        purpose: Purpose,
+        signatures: impl Fn(&Sha256) -> Result<Prefix>,
+    ) -> Result<Verified> {
         let sha256 = Sha256::of(&bytes);
         let prefix = signatures(&sha256)?;
         let mut refusal =
@@ -179,9 +193,9 @@ impl Vault {
             }
         }
         // Signatures go after what they sign: a deletion between the two reads is no forgery.
-        match find(self.store(), key).await? {
-            Some(_) => Err(refusal.with("key", key)),
-            None => Err(Error::new(ErrorKind::NotFound, "it was deleted meanwhile").with("key", key)),
+        match find(self.store(), &meta.key).await? {
+            Some(_) => Err(refusal.with("key", &meta.key)),
+            None => Err(Error::new(ErrorKind::NotFound, "it was deleted meanwhile").with("key", &meta.key)),
         }
     }
 

@@ -104,7 +104,7 @@ impl AllowedSigners {
     }
 
     /// The line that trusts `key`, or why none does.
-    pub(super) fn find(&self, key: &PublicKey, namespace: &str, at: Timestamp) -> Result<Signer> {
+    pub(crate) fn find(&self, key: &PublicKey, namespace: &str, at: Timestamp) -> Result<Signer> {
         let mut refusal = Error::new(ErrorKind::Untrusted, "the signing key is unknown")
             .advise("add its line to the allowed signers if it may sign this");
         for line in self.signers.iter().filter(|line| line.key == *key) {

@@ -16,7 +16,7 @@ pub(super) struct State {
     /// The contents of each key, the oldest first; never empty.
     objects: BTreeMap<String, Vec<Content>>,
     uploads: BTreeMap<String, UploadRef>,
-    /// Numbers handed out: etags, versions, uploads.
+    /// Numbers handed out: versions, uploads.
     serial: u64,
 }
 
@@ -44,6 +44,7 @@ impl State {
         &mut self,
         key: &Key,
         data: Bytes,
+        etag: String,
         options: &PutOptions,
         versioned: bool,
         now: Timestamp,
@@ -58,7 +59,7 @@ impl State {
                 PutMode::Overwrite => {}
             }
         }
-        let mut meta = ObjectMeta::new(key.clone(), data.len() as u64, now).with_etag(self.next("e"));
+        let mut meta = ObjectMeta::new(key.clone(), data.len() as u64, now).with_etag(etag);
         meta.lock = options.lock;
         Ok(self.push(meta, data, versioned))
     }
