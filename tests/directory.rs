@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use backstay::{Backstay, ErrorKind, Keep, Keyring, MemoryStore, Tier, Vault};
 use backstay_core::directory::Directory;
 use backstay_core::source::{
     ExportReport, ExportRequest, ImportOptions, ImportReport, ResourceExporter, ResourceImporter,
@@ -146,6 +147,39 @@ fn open(path: &Path) -> std::os::fd::OwnedFd {
 fn below(dir: &std::os::fd::OwnedFd, name: &str) -> std::os::fd::OwnedFd {
     let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW;
     rustix::fs::openat(dir, name, flags, rustix::fs::Mode::empty()).unwrap()
+}
+
+/// A program that protects the folder.
+async fn program(root: &Path) -> Backstay {
+    let keyring = Keyring::generate().unwrap();
+    let vault = Vault::create(MemoryStore::new()).keyring(&keyring).build().await.unwrap();
+    Backstay::builder("test", vault)
+        .export("files", Directory::new(root).exclude(["*.tmp"]))
+        .tier(Tier::new("daily").keep(Keep::daily(1)))
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_source_with_nothing_in_it_is_no_success() {
+    let place = Place::new();
+    let source = place.join("source");
+    fs::create_dir_all(source.join("lost+found")).unwrap();
+    // What the globs leave out is not protected either.
+    fs::write(source.join("only.tmp"), "left out").unwrap();
+    let backstay = program(&source).await;
+    let error = backstay.backup("daily").await.unwrap_err();
+    assert!(error.to_string().contains("nothing to protect"), "{error}");
+    assert_eq!(backstay.vault().points().latest("files").await.unwrap_err().kind(), ErrorKind::NotFound);
+
+    let point = backstay.backup("daily").allow_empty().await.unwrap();
+    let target = place.join("target");
+    backstay.restore(&point.id).into(Directory::new(&target)).plan().await.unwrap().apply().await.unwrap();
+    let names: Vec<_> = fs::read_dir(&target).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["lost+found"]);
+
+    fs::write(source.join("file"), "something").unwrap();
+    backstay.backup("daily").await.unwrap();
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ pub(super) struct Extent {
 }
 
 /// A point in time: seconds since 1970, which may be negative, plus nanoseconds, which are not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Time {
     pub(super) seconds: i64,
     pub(super) nanos: u32,
@@ -114,6 +114,20 @@ impl From<Stat> for Inode {
             mtime: Time { seconds: s.st_mtime as i64, nanos: s.st_mtime_nsec as u32 },
             ctime: Time { seconds: s.st_ctime as i64, nanos: s.st_ctime_nsec as u32 },
         }
+    }
+}
+
+impl Inode {
+    /// When its content and when anything of it changed last.
+    pub(super) fn times(&self) -> (Time, Time) {
+        (self.mtime, self.ctime)
+    }
+}
+
+impl From<jiff::Timestamp> for Time {
+    fn from(time: jiff::Timestamp) -> Self {
+        // Before 1970 the fraction is negative, and lost.
+        Self { seconds: time.as_second(), nanos: u32::try_from(time.subsec_nanosecond()).unwrap_or(0) }
     }
 }
 
