@@ -77,6 +77,13 @@ impl Entry {
         self.size = 0;
     }
 
+    /// The mode, as far as it can be restored: set-user-ID and set-group-ID are worth nothing, or dangerous, on a file of
+    /// another owner than its own.
+    pub(super) fn mode_of(&self, is_owned: bool) -> u32 {
+        let dropped = if is_owned || self.kind == Kind::Directory { 0 } else { 0o6000 };
+        self.mode & !dropped
+    }
+
     /// How much memory the extended attributes take.
     pub(super) fn attribute_bytes(&self) -> usize {
         self.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum()

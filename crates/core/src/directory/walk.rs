@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::vault::layout::MARKER;
 
 /// Flags to read a file: without following a link, waiting for a FIFO's other end or becoming a terminal's owner.
-const READ: OFlags =
+pub(super) const READ: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 /// The content of a `CACHEDIR.TAG` begins so.
 const CACHE_MARK: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";

@@ -116,6 +116,21 @@ async fn directories_on_the_way_keep_their_attributes() {
 }
 
 #[tokio::test]
+async fn a_glob_that_chooses_nothing_is_named() {
+    let place = make(&["docs/a", "b"]);
+    let archive = export_all(place.path()).await;
+    let target = tempfile::tempdir().unwrap();
+    let directory = Directory::new(target.path());
+    for only in [vec!["typo"], vec!["docs", "typo", "b"]] {
+        let options = ImportOptions::default().only(only);
+        let error = directory.plan(&archive, &options).await.unwrap_err();
+        assert_eq!((error.kind(), error.context("got")), (ErrorKind::NotFound, Some("typo")), "{error}");
+    }
+    let options = ImportOptions::default().only(["docs", "b"]);
+    assert_eq!(directory.plan(&archive, &options).await.unwrap().count(ImportAction::Create), 4);
+}
+
+#[tokio::test]
 async fn caches_keep_their_mark_only() {
     let place = make(&["cache/junk", "cache/deep/junk", "fake/kept"]);
     fs::write(place.path().join("cache/CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n# x").unwrap();
