@@ -130,7 +130,8 @@ async fn an_unfinished_restore_keeps_others_out() {
     let target = place.0.path().join("used");
     fs::create_dir(&target).unwrap();
     fs::write(target.join("mine"), "").unwrap();
-    import(&first.cut(15_000), &target, &options).await.unwrap_err();
+    let plan = Directory::new(&target).plan(&first, &options).await.unwrap();
+    Directory::new(&target).apply(&first.cut(15_000), plan).await.unwrap_err();
     assert!(target.join("d/.backstay-unfinished").exists(), "{:?}", tree(&target));
     let begun = tree(&target.join("d"));
     let report = import(&second, &target, &options).await.unwrap();
