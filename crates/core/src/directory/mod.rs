@@ -14,6 +14,7 @@ mod export;
 mod globs;
 mod identity;
 mod import;
+mod links;
 mod listing;
 mod make;
 mod owner;
@@ -104,6 +105,7 @@ pub struct Directory {
 #[non_exhaustive]
 pub struct DirectoryOptions {
     /// Only what matches one of these globs, and what lies below it; everything if empty. Directories on the way are kept.
+    /// One without wildcards that matches nothing is a problem: what it names is missing.
     pub include: Vec<String>,
     /// Not what matches one of these globs, nor what lies below it; stronger than `include`. What is left out is counted.
     ///

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::{self, Errno};
 
 use super::decide::{self, Found};
@@ -13,16 +13,12 @@ use super::globs::Globs;
 use super::place::{join, names};
 use super::tar::reader::{Input, Reader};
 use super::target::{Blocked, MAX_WAITING, Target, too_many_attributes};
-use super::walk::READ;
-use super::{compare, errno, make, write};
+use super::{errno, make, write};
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::{ImportAction, ImportOptions};
 
 /// Different attributes that could not be set and are named one by one.
 const MAX_NOTES: usize = 100;
-
-/// Why a file is replaced, or stays, that looks equal.
-const CONTENT: &str = "the content differs, though size and time are equal";
 
 /// Where outcomes go: a plan or a report.
 pub(super) trait Record: Send {
@@ -42,15 +38,15 @@ pub(super) enum Mode {
 
 /// A restore under way.
 pub(super) struct Restore<R> {
-    target: Target,
-    mode: Mode,
-    overwrite: bool,
-    compare_content: bool,
+    pub(super) target: Target,
+    pub(super) mode: Mode,
+    pub(super) overwrite: bool,
+    pub(super) compare_content: bool,
     only: Globs,
     /// Files that a plan replaces: their other names will not be names of the new ones.
-    replaced: HashSet<Vec<u8>>,
+    pub(super) replaced: HashSet<Vec<u8>>,
     /// Whether this is the super-user, who can restore owners and devices.
-    privileged: bool,
+    pub(super) privileged: bool,
     /// Directories that `only` did not choose, as long as something in them may be, outermost first: the length of each
     /// one's path, which is the beginning of `passed_path`.
     passed: Vec<(usize, Entry)>,
@@ -195,7 +191,7 @@ impl<R: Record> Restore<R> {
     }
 
     /// Whether the plan lists this replacement. While planning, everything is.
-    fn is_planned(&self, path: &[u8], why: &str) -> bool {
+    pub(super) fn is_planned(&self, path: &[u8], why: &str) -> bool {
         match &self.mode {
             Mode::Plan => true,
             Mode::Apply(planned) => planned.contains(&(show(path), why.to_owned())),
@@ -353,41 +349,6 @@ impl<R: Record> Restore<R> {
         let written = if matches!(action, ImportAction::Create | ImportAction::Overwrite) { bytes } else { 0 };
         self.record.entry(action, &path, &why, written)?;
         Ok(Ok(()))
-    }
-
-    /// How what lies at the entry's place differs from it, which may take reading it.
-    fn difference<I: Input>(
-        &self,
-        name: &[u8],
-        entry: &Entry,
-        found: &Found,
-        archive: &mut Reader<I>,
-    ) -> Result<io::Result<Option<String>>> {
-        let linked = match &entry.kind {
-            Kind::HardLink(to) => found.linked && !names(to).is_ok_and(|to| self.replaced.contains(&join(&to))),
-            _ => false,
-        };
-        let seen = decide::difference(entry, &Found { linked, ..found.clone() }).or_else(|| {
-            // In a directory that it made itself, a restore set what it could when it made the entry. Directories have
-            // rules of their own.
-            let counts = !self.target.is_ours() && entry.kind != Kind::Directory;
-            if counts { decide::attributes(entry, &found.inode, self.privileged) } else { None }
-        });
-        let (Kind::File(_), None, true, Some(dir)) = (&entry.kind, &seen, self.compare_content, self.target.dir())
-        else {
-            return Ok(Ok(seen));
-        };
-        let differs = || Some(CONTENT.to_owned());
-        // To be replaced: the archive gives its content once, and it is needed for that.
-        if matches!(self.mode, Mode::Apply(_)) && self.overwrite && self.is_planned(&entry.path, CONTENT) {
-            return Ok(Ok(differs()));
-        }
-        let file = match openat(dir, name, READ, rustix::fs::Mode::empty()) {
-            Ok(file) => file,
-            Err(error) => return Ok(Err(error)),
-        };
-        let equal = compare::is_equal(file.as_fd(), entry, archive)?;
-        Ok(equal.map(|equal| if equal { None } else { differs() }))
     }
 
     fn directory(

@@ -1,6 +1,5 @@
 //! From a directory to an archive: finds entries in order and writes each. Runs on a thread of its own.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use rustix::io::{self, Errno};
 use super::ahead::Ahead;
 use super::entry::{Entry, Inode, Kind, Time};
 use super::globs::Globs;
+use super::links::{Links, Name};
 use super::listing::Listing;
 use super::owner::Owners;
 use super::pack::Pack;
@@ -46,8 +46,7 @@ pub(super) struct Walk<'a> {
     /// The path of the entry at hand.
     path: Vec<u8>,
     entry: Entry,
-    /// First names of inodes that have several, until all were seen.
-    links: HashMap<(u64, u64), First>,
+    links: Links,
     device: u64,
     /// When the walk began.
     began: Time,
@@ -73,14 +72,6 @@ struct Level {
     times: Option<(Time, Time)>,
 }
 
-/// The name under which an inode is in the archive.
-struct First {
-    path: Vec<u8>,
-    inode: Inode,
-    /// Names that are still to come.
-    left: u64,
-}
-
 impl<'a> Walk<'a> {
     pub(super) fn new(options: &'a DirectoryOptions, pack: Pack) -> Result<Self> {
         Ok(Self {
@@ -97,7 +88,7 @@ impl<'a> Walk<'a> {
             pending: 0,
             path: Vec::new(),
             entry: Entry::default(),
-            links: HashMap::new(),
+            links: Links::default(),
             device: 0,
             began: now(),
             tally: Tally::default(),
@@ -126,10 +117,18 @@ impl<'a> Walk<'a> {
             } else if level.listing.is_ended() {
                 self.leave();
             } else {
-                self.list()?;
+                self.list().map_err(|error| error.with("path", root.display()))?;
                 if self.pack.is_closed() {
                     return Err(Error::new(ErrorKind::Cancelled, "nobody takes the export any more"));
                 }
+            }
+        }
+        for glob in self.include.unmatched() {
+            // Without wildcards it is the name of something.
+            if glob.contains(['*', '?', '[', '{']) {
+                self.tally.note("matched nothing of what was to be included", glob.as_bytes());
+            } else {
+                self.tally.problem(glob.as_bytes(), "was to be included and is not there");
             }
         }
         self.pack.put(&END)?;
@@ -395,23 +394,14 @@ impl<'a> Walk<'a> {
 
     /// Writes a hard link if another name of the inode is in the archive already.
     fn seen_before(&mut self, inode: &Inode) -> Result<bool> {
-        if inode.links < 2 {
-            return Ok(false);
-        }
-        let known = self.links.get_mut(&inode.id);
-        // Names may be deleted, and the number given to another file, while we walk.
-        let Some(first) = known.filter(|first| is_same(&first.inode, inode)) else {
-            let first = First { path: self.path.clone(), inode: *inode, left: inode.links - 1 };
-            if self.links.insert(inode.id, first).is_some() {
+        let target = match self.links.name(&self.path, inode) {
+            Name::Link(target) => target,
+            Name::First => return Ok(false),
+            Name::Changed => {
                 self.tally.note("changed since another name of it was read, and is stored apart", &self.path);
+                return Ok(false);
             }
-            return Ok(false);
         };
-        let target = first.path.clone();
-        first.left -= 1;
-        if first.left == 0 {
-            self.links.remove(&inode.id);
-        }
         self.begin(inode, Kind::HardLink(target));
         self.entry.xattrs.clear();
         self.write_head()?;
@@ -458,11 +448,6 @@ impl<'a> Walk<'a> {
 /// The time by the machine's own clock, for that is what file systems stamp with.
 fn now() -> Time {
     SystemClock.now().into()
-}
-
-/// Whether what bore one name is what bears another now.
-fn is_same(first: &Inode, other: &Inode) -> bool {
-    (first.kind, first.size, first.times()) == (other.kind, other.size, other.times())
 }
 
 /// The last name of `path`, which lies in the top directory.

@@ -61,6 +61,17 @@ async fn directories_alone_are_nothing_to_protect() {
 }
 
 #[tokio::test]
+async fn what_is_named_and_missing_is_a_problem() {
+    let place = make(&["etc/a", "srv/b"]);
+    let directory = Directory::new(place.path()).include(["etc", "srv/data", "*.log"]);
+    let (found, report) = chosen(directory).await;
+    assert_eq!((&found[..], report.empty), (&["etc".to_owned(), "etc/a".to_owned()][..], false));
+    let problems: Vec<_> = report.problems.iter().map(|p| &p.what[..]).collect();
+    assert_eq!(problems, ["srv/data"]);
+    assert!(report.notes.iter().any(|note| note.starts_with("*.log matched nothing")), "{:?}", report.notes);
+}
+
+#[tokio::test]
 async fn names_that_a_restore_refuses_are_problems_at_the_export() {
     let place = make(&["a/.backstay-partial", "b/.backstay-unfinished/c", "d/.backstay-partial.txt"]);
     let (archive, report) = export_with(&Directory::new(place.path()), |_| {}).await.unwrap();
@@ -89,7 +100,7 @@ async fn a_vault_in_the_source_is_named_and_not_entered() {
     let (found, report) = chosen(Directory::new(place.path()).exclude([vault])).await;
     assert_eq!((found.len(), report.problems), (3, vec![]));
     // Not chosen, it is passed by, whatever the globs would choose in it.
-    let (found, report) = chosen(Directory::new(place.path()).include(["data", "large"])).await;
+    let (found, report) = chosen(Directory::new(place.path()).include(["data", "lar?e"])).await;
     assert_eq!((found, report.problems), (vec!["data".to_owned()], vec![]));
 
     let error = export_with(&Directory::new(place.path().join(vault)), |_| {}).await.err().unwrap();

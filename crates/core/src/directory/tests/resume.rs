@@ -93,6 +93,21 @@ async fn an_interrupted_restore_is_finished_by_the_next() {
 }
 
 #[tokio::test]
+async fn what_a_restore_could_not_set_does_not_stop_it_from_going_on() {
+    let place = Place::new();
+    let source = place.0.path().join("source");
+    fs::create_dir(&source).unwrap();
+    make(&source);
+    let archive = export_all(&source).await;
+    let target = place.0.path().join("target");
+    import(&archive.cut(15_000), &target, &ImportOptions::default()).await.unwrap_err();
+    // As on a file system that keeps no modes.
+    fs::set_permissions(target.join("d/e/again"), fs::Permissions::from_mode(0o606)).unwrap();
+    restore_over(&archive, &target).await;
+    assert_eq!(tree(&target), tree(&source));
+}
+
+#[tokio::test]
 async fn an_unfinished_restore_keeps_others_out() {
     let place = Place::new();
     let source = place.0.path().join("source");
