@@ -83,7 +83,7 @@ impl BackupRequest {
         self
     }
 
-    /// Takes components without any item for success.
+    /// Takes components in which there was nothing to protect for success.
     pub fn allow_empty(mut self) -> Self {
         self.allow_empty = true;
         self

@@ -146,6 +146,7 @@ impl ItemSource for PointItems {
         Box::pin(self.lines().map(move |line| {
             line.map(|line| {
                 ItemInfo::new(line.component.as_str(), kind, &line.name, &line.format, line.bytes)
+                    .with_digest(line.blake3)
                     .with_facts(line.facts)
             })
         }))
