@@ -15,7 +15,7 @@ use tokio::task::{Id, JoinSet};
 use crate::digest::Sha256;
 use crate::engine::backup::{BackupPlan, BackupRequest};
 use crate::engine::backup_report::BackupReport;
-use crate::engine::builder::{Configured, Inner, Seen};
+use crate::engine::builder::{Configured, Inner};
 use crate::engine::component::{self, Exported};
 use crate::engine::hooks::RunHooks;
 use crate::engine::sink::{ComponentSink, RunSink};
@@ -23,13 +23,14 @@ use crate::engine::stop::Stopped;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::name::{Name, PointId, RunId, Tag};
+use crate::retention::doubt::Content;
 use crate::source::{ExportRequest, Problem};
 use crate::store::PutOptions;
 use crate::vault::details::{ConfigurationLine, ConfiguredComponent, DetailLine};
 use crate::vault::handle::Sealing;
 use crate::vault::layout::{self, PointFile};
 use crate::vault::manifest::{DetailsRef, MAX_MANIFEST_BYTES, Manifest, Outcome, Status};
-use crate::vault::points::NewestFirst;
+use crate::vault::points::newest_recent;
 use crate::vault::settle::put_new;
 use crate::vault::signed::{Purpose, check_length};
 
@@ -187,8 +188,8 @@ impl Run {
 
     /// The newest committed run of the tier, found with at most two listings; none if it lies further back.
     async fn previous(&self) -> Result<Option<RunId>> {
-        let mut windows = NewestFirst::new(&self.backstay.vault, &self.plan.source, &self.plan.tier);
-        Ok(windows.recent().await?.map(|listed| listed.id.run))
+        let newest = newest_recent(&self.backstay.vault, &self.plan.source, &self.plan.tier).await?;
+        Ok(newest.map(|listed| listed.id.run))
     }
 
     /// Exports all components side by side; the failure of one does not stop the others.
@@ -311,24 +312,18 @@ impl Run {
         Ok(bytes.into())
     }
 
-    /// Says at once when a component is suddenly another, or much smaller than this process wrote it last.
+    /// Says at once when a component is suddenly another or much smaller than this process wrote it lately. A writer cannot
+    /// read whether somebody accepted that, so what it warned of soon becomes the measure all the same.
     fn compare_with_seen(&self, exported: &[Exported]) {
         let mut seen = self.backstay.seen.lock().unwrap_or_else(PoisonError::into_inner);
         for done in exported.iter().filter(|e| e.outcome() == Outcome::Good) {
-            let now = Seen { identity: done.report.identity.clone(), bytes: done.bytes() };
-            let Some(before) = seen.insert(done.configured.name.clone(), now.clone()) else { continue };
-            let changed = match (&before.identity, &now.identity) {
-                (Some(before), Some(now)) if before != now => {
-                    Some(format!("the component was {before} and is now {now}"))
-                }
-                _ if now.bytes < before.bytes / 2 => {
-                    Some(format!("the component shrank from {} to {} bytes", before.bytes, now.bytes))
-                }
-                _ => None,
-            };
-            if let Some(message) = changed {
+            let now = Content::from(&done.manifest_entry());
+            let baseline = seen.entry(done.configured.name.clone()).or_default();
+            if let Some(why) = baseline.doubt(&now) {
+                let message = format!("the component {why}");
                 self.backstay.observers.emit(&Event::Warning { place: done.configured.name.to_string(), message });
             }
+            baseline.add(now);
         }
     }
 }

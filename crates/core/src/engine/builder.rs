@@ -14,6 +14,7 @@ use crate::engine::verify::VerifyRequest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Observer, Observers};
 use crate::name::{Name, PointId};
+use crate::retention::doubt::Baseline;
 use crate::source::{Hook, ResourceExporter};
 use crate::tier::Tier;
 use crate::vault::Vault;
@@ -51,7 +52,7 @@ pub(crate) struct Inner {
     pub(crate) runs: Runs,
     pub(crate) signals: bool,
     /// What this process last wrote of each component, to notice at once when the next one is another or much smaller.
-    pub(crate) seen: Mutex<HashMap<Name, Seen>>,
+    pub(crate) seen: Mutex<HashMap<Name, Baseline>>,
 }
 
 /// A component and what exports it.
@@ -59,13 +60,6 @@ pub(crate) struct Inner {
 pub(crate) struct Configured {
     pub(crate) name: Name,
     pub(crate) exporter: Arc<dyn ResourceExporter>,
-}
-
-/// What a component was when it was last written.
-#[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    pub(crate) identity: Option<String>,
-    pub(crate) bytes: u64,
 }
 
 /// Collects the parts of a [`Backstay`].

@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
 use crate::engine::prune_apply::{self, PruneReport};
-use crate::engine::prune_facts::{TierFacts, good_components, may_go_from, retired};
+use crate::engine::prune_facts::{TierFacts, may_go_from, retired};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
 use crate::retention::{Action, NewestGood, RetentionPolicy, check_mass_expiry, decide};
 use crate::vault::VaultId;
+use crate::vault::lookback::Lookback;
 use crate::vault::points::CLOCK_TOLERANCE;
 
 /// The grace in which a deletion can be taken back, if nothing else is said.
@@ -142,26 +143,20 @@ impl PruneRequest {
         }
         let zoned = now.to_zoned(tier.zone()?);
         let policy = tier.policy();
-        let mut decisions = loop {
+        let retired = retired(vault, source, &mut facts.strange).await?;
+        let mut lookback = Lookback::new(vault, std::mem::take(&mut facts.listed));
+        let decisions = loop {
             let proposals = policy.propose(&facts.points, &zoned);
-            let decisions = decide(&facts.points, proposals, now, &facts.protected);
-            if !facts.unmask(vault, &policy, &zoned, &decisions).await? {
+            let mut decisions = decide(&facts.points, proposals, now, &facts.protected);
+            if facts.unmask(vault, &mut lookback, &policy, &zoned, &decisions).await? {
+                continue;
+            }
+            let mut guard = NewestGood::new(&facts.points, &decisions, now, retired.clone());
+            if !facts.guard(&mut guard, &mut lookback, &decisions).await? {
+                guard.finish(&mut decisions);
                 break decisions;
             }
         };
-        let retired = retired(vault, source, &mut facts.strange).await?;
-        let mut guard = NewestGood::new(&facts.points, &decisions, now, retired);
-        loop {
-            let wanted = guard.wanted();
-            if wanted.is_empty() {
-                break;
-            }
-            for id in wanted {
-                let good = good_components(vault, &id).await;
-                guard.read(&id, good);
-            }
-        }
-        guard.finish(&mut decisions);
         if !self.mass_expiry {
             check_mass_expiry(&decisions)?;
         }
@@ -169,7 +164,10 @@ impl PruneRequest {
             .into_iter()
             .map(|decision| PruneStep {
                 action: if decision.action == Action::Expire { PruneAction::Tombstone } else { PruneAction::Keep },
-                reason: decision.why(),
+                reason: match facts.doubts.get(&decision.id) {
+                    Some(doubt) if decision.veto.is_none() => format!("{}: {doubt}", decision.why()),
+                    _ => decision.why(),
+                },
                 id: decision.id,
             })
             .collect();

@@ -19,6 +19,7 @@ use crate::vault::Vault;
 use crate::vault::details::{ComponentLine, DetailLine};
 use crate::vault::items::{PointItems, details};
 use crate::vault::layout;
+use crate::vault::lookback::doubt_of;
 use crate::vault::manifest::{Component, Outcome};
 use crate::vault::points::Point;
 use crate::vault::prove::prove_object;
@@ -65,6 +66,8 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// What is damaged or missing.
     pub findings: Vec<Finding>,
+    /// Why the point is in doubt, if it is: intact, but by its time or beside earlier points not what it should be.
+    pub doubt: Option<String>,
     /// Components that the point does not have whole, or that no importer could check, in words.
     pub unproved: Vec<String>,
 }
@@ -110,8 +113,13 @@ impl VerifyRequest {
             objects: point.manifest.objects().count() as u64,
             bytes: point.manifest.objects().map(|object| object.bytes).sum(),
             findings: Vec::new(),
+            doubt: doubt_of(&self.vault, &point).await?,
             unproved: Vec::new(),
         };
+        if let Some(doubt) = &report.doubt {
+            let message = format!("doubtful until it is accepted: {doubt}");
+            self.observers.emit(&Event::Warning { place: point.id.to_string(), message });
+        }
         for component in point.manifest.components.iter().filter(|c| c.outcome != Outcome::Good) {
             report.unproved.push(format!("{} is {:?} in this point", component.name, component.outcome).to_lowercase());
         }

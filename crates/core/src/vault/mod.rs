@@ -19,6 +19,7 @@ pub(crate) mod handle;
 pub(crate) mod items;
 mod keyring;
 pub(crate) mod layout;
+pub(crate) mod lookback;
 pub(crate) mod manifest;
 pub(crate) mod mark;
 mod open;
