@@ -2,7 +2,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -17,17 +16,19 @@ use crate::engine::backup::{BackupPlan, BackupRequest};
 use crate::engine::backup_report::BackupReport;
 use crate::engine::builder::{Configured, Inner};
 use crate::engine::component::{self, Exported};
+use crate::engine::history::ActLog;
 use crate::engine::hooks::RunHooks;
 use crate::engine::sink::{ComponentSink, RunSink};
 use crate::engine::stop::Stopped;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Event;
+use crate::event::{Event, Observers};
 use crate::name::{Name, PointId, RunId, Tag};
 use crate::retention::doubt::Content;
 use crate::source::{ExportRequest, Problem};
 use crate::store::PutOptions;
 use crate::vault::details::{ConfigurationLine, ConfiguredComponent, DetailLine};
 use crate::vault::handle::Sealing;
+use crate::vault::history::Act;
 use crate::vault::layout::{self, PointFile};
 use crate::vault::manifest::{DetailsRef, MAX_MANIFEST_BYTES, Manifest, Outcome, Status};
 use crate::vault::points::newest_recent;
@@ -40,7 +41,9 @@ pub(crate) struct Run {
     plan: BackupPlan,
     sink: Arc<RunSink>,
     started: Timestamp,
-    began: Duration,
+    log: ActLog,
+    /// The program's, and the log.
+    observers: Observers,
     /// Every component's items, so that a cancelled run can give back what it had under way.
     open: Mutex<Vec<ComponentSink>>,
 }
@@ -60,7 +63,7 @@ impl Run {
             return Err(Error::new(ErrorKind::Cancelled, "the program is shutting down").operation("backup"));
         };
         let run = Self::new(request)?;
-        let mut hooks = RunHooks::new(backstay.clone(), run.point().clone());
+        let mut hooks = RunHooks::new(backstay.clone(), run.point().clone(), run.observers.clone());
         let outcome = tokio::select! {
             biased;
             error = stopped.wait() => Err(error),
@@ -82,7 +85,8 @@ impl Run {
             && error.kind() != ErrorKind::Partial
         {
             run.record_end(error).await;
-            backstay.observers.emit(&Event::BackupFailed { point: run.point().clone(), error: error.kind() });
+            run.observers.emit(&Event::BackupFailed { point: run.point().clone(), error: error.kind() });
+            run.log.end(Some(error), |record| record.tier = Some(run.plan.tier.clone())).await;
         }
         drop(alive);
         outcome
@@ -96,9 +100,10 @@ impl Run {
         let run = RunId::new(started, &**vault.random());
         let point = PointId { source: plan.source.clone(), tier: plan.tier.clone(), run };
         let attempt = Tag::new(&**vault.random());
-        let began = vault.clock().monotonic();
-        let sink = Arc::new(RunSink::new(vault, point, attempt, backstay.observers.clone()));
-        Ok(Self { backstay, request, plan, sink, started, began, open: Mutex::default() })
+        let log = ActLog::begin(&vault, point.source.clone(), point.run.clone(), Act::Backup);
+        let observers = log.with(&backstay.observers);
+        let sink = Arc::new(RunSink::new(vault, point, attempt, observers.clone()));
+        Ok(Self { backstay, request, plan, sink, started, log, observers, open: Mutex::default() })
     }
 
     fn point(&self) -> &PointId {
@@ -108,7 +113,7 @@ impl Run {
     /// Everything up to the commit, which makes the point exist.
     async fn prepare(&self, hooks: &mut RunHooks) -> Result<Prepared> {
         let names = self.plan.components.iter().map(|component| component.name.clone()).collect::<Vec<_>>();
-        self.backstay.observers.emit(&Event::BackupStarted { point: self.point().clone(), components: names.clone() });
+        self.observers.emit(&Event::BackupStarted { point: self.point().clone(), components: names.clone() });
         self.record_begin().await?;
         let previous = self.previous().await?;
         let exported = self.export_all(hooks, &names).await?;
@@ -125,12 +130,12 @@ impl Run {
         let key = layout::manifest(self.point())?;
         let meta = put_new(vault.store(), &key, bytes, &PutOptions::default()).await?;
         vault.saw_store_time(meta.last_modified);
-        self.backstay.observers.emit(&Event::Committed { point: self.point().clone(), partial });
+        self.observers.emit(&Event::Committed { point: self.point().clone(), partial });
         self.compare_with_seen(&exported);
         let report = BackupReport {
             id: self.point().clone(),
             components: exported.iter().map(Exported::report).collect(),
-            took: self.backstay.vault.clock().monotonic().saturating_sub(self.began),
+            took: self.log.took(),
         };
         if partial && !self.request.allow_partial {
             let text =
@@ -239,13 +244,13 @@ impl Run {
             blame(&mut exported, hooks.done(&name).await);
         }
         exported.sort_by_key(|e| names.iter().position(|name| *name == e.configured.name));
-        exported.iter().for_each(|e| self.backstay.observers.emit(&e.event()));
+        exported.iter().for_each(|e| self.observers.emit(&e.event()));
         Ok(exported)
     }
 
     /// Writes item names, facts, digests and errors where only a reader with the key sees them.
     async fn write_details(&self, exported: &[Exported]) -> Result<DetailsRef> {
-        let key = layout::details(self.point(), &self.sink.attempt, self.sink.wrapping())?;
+        let key = layout::details(self.point(), &self.sink.attempt, self.backstay.vault.wrapping())?;
         let tier = self.backstay.tier(self.plan.tier.as_str())?.1;
         let configuration = DetailLine::Configuration(ConfigurationLine {
             version: VERSION.to_owned(),
@@ -257,18 +262,8 @@ impl Run {
         let components = exported.iter().map(|e| DetailLine::Component(e.detail_line()));
         let items = exported.iter().flat_map(Exported::restorable).map(|item| DetailLine::Item(item.line.clone()));
         let size = exported.iter().map(|e| 512 + 512 * e.items.len() as u64).sum();
-        let mut encoder = self.sink.encoder(key, Some(size)).await?;
-        for line in std::iter::once(configuration).chain(components).chain(items) {
-            encoder.write(line.to_line()?.into()).await?;
-        }
-        let mut encoded = encoder.finish().await?;
-        match (encoded.objects.pop(), encoded.objects.is_empty()) {
-            (Some(object), true) => {
-                let (bytes, plain_bytes) = (object.bytes, encoded.bytes);
-                Ok(DetailsRef { key: object.key, bytes, sha256: object.sha256, parts: object.parts, plain_bytes })
-            }
-            _ => Err(Error::new(ErrorKind::Exhausted, "the details of one point do not fit one object")),
-        }
+        let lines = std::iter::once(configuration).chain(components).chain(items).map(|line| line.to_line());
+        self.backstay.vault.put_lines(key, size, lines).await
     }
 
     fn manifest(&self, exported: &[Exported], previous: Option<RunId>, details: DetailsRef) -> Manifest {
@@ -321,14 +316,14 @@ impl Run {
             let baseline = seen.entry(done.configured.name.clone()).or_default();
             if let Some(why) = baseline.doubt(&now) {
                 let message = format!("the component {why}");
-                self.backstay.observers.emit(&Event::Warning { place: done.configured.name.to_string(), message });
+                self.observers.emit(&Event::Warning { place: done.configured.name.to_string(), message });
             }
             baseline.add(now);
         }
     }
 }
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Hooks that failed after the cut make their components incomplete.
 fn blame(exported: &mut [Exported], failed: Vec<(Vec<Name>, Error)>) {
@@ -339,7 +334,7 @@ fn blame(exported: &mut [Exported], failed: Vec<(Vec<Name>, Error)>) {
     }
 }
 
-fn host() -> String {
+pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 

@@ -5,6 +5,7 @@ mod backup_report;
 mod backup_run;
 mod builder;
 mod component;
+mod history;
 mod hooks;
 mod marks;
 mod prune;

@@ -10,6 +10,7 @@ use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, RunId, Tag, base32, compact_time, parse_compact_time};
 use crate::store::{Key, Prefix};
+use crate::vault::history::{Act, HistoryEntry};
 
 /// The vault's marker, and with `.json` replaced by the vault's ID the empty beacon beside it.
 pub(crate) const MARKER: &str = "backstay-1.json";
@@ -246,6 +247,28 @@ pub(crate) fn parse_retirement(source: &Name, key: &Key) -> Option<(Name, Timest
     Some((component.parse().ok()?, parse_compact_time(time)?))
 }
 
+/// All records and logs of a source's history.
+pub(crate) fn history(source: &Name) -> Result<Prefix> {
+    Prefix::new(format!("history/{source}/"))
+}
+
+/// How an act ended.
+pub(crate) fn history_record(source: &Name, entry: &HistoryEntry) -> Result<Key> {
+    Key::new(format!("history/{source}/{}.{}.json", entry.id, entry.act))
+}
+
+/// The events of an act.
+pub(crate) fn history_log(source: &Name, entry: &HistoryEntry, wrapping: Wrapping) -> Result<Key> {
+    Key::new(format!("history/{source}/{}.{}.log{}", entry.id, entry.act, wrapping.suffix()))
+}
+
+/// Reads the key of a record; none if it is no record, or of an act that this version does not know.
+pub(crate) fn parse_history(source: &Name, key: &Key) -> Option<HistoryEntry> {
+    let (id, act) = key.strip(&history(source).ok()?)?.strip_suffix(".json")?.split_once('.')?;
+    let act = [Act::Backup, Act::Prune, Act::Restore].into_iter().find(|known| known.to_string() == act)?;
+    Some(HistoryEntry { id: id.parse().ok()?, act })
+}
+
 /// How stored bytes are wrapped, and so how their keys end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wrapping {
@@ -332,6 +355,17 @@ mod tests {
         let found = key_file(&canary(&epoch, &custodian, time).unwrap());
         assert_eq!(found, Some(KeyFile::Canary { epoch, custodian, time }));
         assert_eq!(key_file(&Key::new("keys/readme.txt").unwrap()), None);
+    }
+
+    #[test]
+    fn records_of_history_are_read_back_and_logs_are_none() {
+        let source = id().source;
+        for act in [Act::Backup, Act::Prune, Act::Restore] {
+            let entry = HistoryEntry { id: id().run, act };
+            assert_eq!(parse_history(&source, &history_record(&source, &entry).unwrap()), Some(entry.clone()));
+            let log = history_log(&source, &entry, Wrapping { sealed: true }).unwrap();
+            assert!(log.as_str().ends_with(".log.zst.age") && parse_history(&source, &log).is_none());
+        }
     }
 
     #[test]
