@@ -256,6 +256,10 @@ impl Run {
             version: VERSION.to_owned(),
             host: host(),
             components: self.plan.components.iter().map(ConfiguredComponent::from).collect(),
+            hooks: self.plan.hooks.clone(),
+            policies: tier.policies.iter().map(|policy| format!("{policy:?}")).collect(),
+            limits: Some(self.backstay.vault.budget().limits().clone()),
+            asked: self.request.asked(),
             tier: serde_json::to_value(tier)
                 .map_err(|error| Error::new(ErrorKind::Other, "the tier cannot be written as JSON").because(error))?,
         });

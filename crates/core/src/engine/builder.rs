@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use crate::engine::backup::BackupRequest;
 use crate::engine::hooks::ConfiguredHook;
+use crate::engine::options::OptionsRequest;
 use crate::engine::prune::PruneRequest;
+use crate::engine::recovery_kit::RecoveryKitRequest;
 use crate::engine::restore::RestoreRequest;
 use crate::engine::status::StatusRequest;
 use crate::engine::stop::Runs;
@@ -112,6 +114,38 @@ impl Backstay {
     /// How old the newest good item of each component is, against the objectives; await the request.
     pub fn status(&self) -> StatusRequest {
         StatusRequest::new(self.0.clone())
+    }
+
+    /// What could bring a component back: every point of it, what would be lost, and whether the key is here; await the
+    /// request.
+    ///
+    /// ```
+    /// # use backstay_core::{Tier, engine::Backstay, retention::Keep, store::MemoryStore, vault::{Keyring, Vault}};
+    /// # use backstay_core::directory::Directory;
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let keyring = Keyring::generate()?;
+    /// # let vault = Vault::create(MemoryStore::new()).keyring(&keyring).build().await?;
+    /// # let folder = std::env::current_dir()?.join("src/engine");
+    /// # let builder = Backstay::builder("prod-eu", vault).export("files", Directory::new(folder));
+    /// # let backstay = builder.tier(Tier::new("daily").keep(Keep::daily(30))).build()?;
+    /// # backstay.backup("daily").await?;
+    /// let options = backstay.options("files").await?;
+    /// println!("{options}");
+    /// let best = options.best().ok_or("nothing can serve")?;
+    /// println!("{}", backstay.explain(&best.point).await?);
+    /// println!("{}", backstay.recovery_kit().await?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn options(&self, component: impl Into<String>) -> OptionsRequest {
+        OptionsRequest::new(self.0.clone(), component.into())
+    }
+
+    /// A page to print and to keep apart from everything else: where the vault is and how it is opened by hand; await the
+    /// request.
+    pub fn recovery_kit(&self) -> RecoveryKitRequest {
+        RecoveryKitRequest::new(self.0.clone())
     }
 
     /// The vault that the points go into.

@@ -311,7 +311,7 @@ fn restorable(point: &Point) -> impl Iterator<Item = &Component> {
 }
 
 /// What the exporter said is missing or torn, which only a reader with the key learns.
-fn complaints(line: &ComponentLine) -> impl Iterator<Item = String> + '_ {
+pub(crate) fn complaints(line: &ComponentLine) -> impl Iterator<Item = String> + '_ {
     let problems = line.problems.iter().map(|problem| format!("{}: {}", problem.what.escape_debug(), problem.why));
     line.error.iter().cloned().chain(problems).map(|complaint| format!("{}: {complaint}", line.name))
 }

@@ -230,6 +230,11 @@ pub(crate) fn proofs_of(id: &PointId) -> Result<Prefix> {
     Prefix::new(format!("proofs/{id}."))
 }
 
+/// The records of one run's copies.
+pub(crate) fn copies_of(id: &PointId) -> Result<Prefix> {
+    Prefix::new(format!("copies/{id}."))
+}
+
 /// All retirements of a source's components.
 pub(crate) fn retirements(source: &Name) -> Result<Prefix> {
     Prefix::new(format!("retired/{source}/"))
