@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
 use crate::engine::prune_apply::{self, PruneReport};
-use crate::engine::prune_facts::{TierFacts, may_go_from, retired};
+use crate::engine::prune_facts::{Dying, TierFacts, may_go_from, retired};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
-use crate::retention::{Action, NewestGood, RetentionPolicy, check_mass_expiry, decide};
+use crate::retention::{
+    Action, Decision, NewestGood, PointState, PointSummary, RetentionPolicy, check_mass_expiry, decide,
+};
 use crate::vault::VaultId;
 use crate::vault::lookback::Lookback;
 use crate::vault::points::CLOCK_TOLERANCE;
@@ -79,6 +81,8 @@ pub enum PruneAction {
     Wait,
     /// Its grace is over: its bytes go.
     Delete,
+    /// Its grace is over, but what stood for it is gone or damaged: the deletion is taken back.
+    Undelete,
 }
 
 /// A plan together with what it takes to apply it.
@@ -145,16 +149,21 @@ impl PruneRequest {
         let policy = tier.policy();
         let retired = retired(vault, source, &mut facts.strange).await?;
         let mut lookback = Lookback::new(vault, std::mem::take(&mut facts.listed));
-        let decisions = loop {
+        let (decisions, last_words) = loop {
             let proposals = policy.propose(&facts.points, &zoned);
             let mut decisions = decide(&facts.points, proposals, now, &facts.protected);
             if facts.unmask(vault, &mut lookback, &policy, &zoned, &decisions).await? {
                 continue;
             }
-            let mut guard = NewestGood::new(&facts.points, &decisions, now, retired.clone());
-            if !facts.guard(&mut guard, &mut lookback, &decisions).await? {
+            // What was marked before is guarded once more: the point that stood for it may be gone or damaged since.
+            let (mut guarded, due, count) = (facts.points.clone(), self.due(&facts, now), decisions.len());
+            guarded.extend(due.iter().map(|(summary, _)| summary.clone()));
+            decisions.extend(due.into_iter().map(|(_, decision)| decision));
+            let mut guard = NewestGood::new(&guarded, &decisions, now, retired.clone());
+            if !facts.guard(vault, &mut guard, &mut lookback, &decisions).await? {
                 guard.finish(&mut decisions);
-                break decisions;
+                let last_words = decisions.split_off(count);
+                break (decisions, last_words);
             }
         };
         if !self.mass_expiry {
@@ -171,11 +180,19 @@ impl PruneRequest {
                 id: decision.id,
             })
             .collect();
-        for (id, tombstone) in &facts.dying {
-            let over = may_go_from(tombstone).is_some_and(|from| self.no_grace || from <= now);
-            let action = if over { PruneAction::Delete } else { PruneAction::Wait };
+        for dying in &facts.dying {
+            let Dying { id, tombstone, .. } = dying;
+            let last_word = last_words.iter().find(|decision| decision.id == *id);
+            let veto = last_word.and_then(|decision| decision.veto.as_ref());
+            let action = match veto {
+                Some(_) => PruneAction::Undelete,
+                None if self.is_over(dying, now) => PruneAction::Delete,
+                None => PruneAction::Wait,
+            };
             let until = may_go_from(tombstone).map_or_else(String::new, |from| format!(", grace until {from}"));
-            let reason = format!("marked by {} at {}{until}", tombstone.signer.principal, tombstone.meta.last_modified);
+            let veto = veto.map_or_else(String::new, |veto| format!("; but {veto}"));
+            let (signer, at) = (&tombstone.signer.principal, tombstone.meta.last_modified);
+            let reason = format!("marked by {signer} at {at}{until}{veto}");
             steps.push(PruneStep { id: id.clone(), action, reason });
         }
         steps.sort_by(|a, b| a.id.run.cmp(&b.id.run));
@@ -190,6 +207,20 @@ impl PruneRequest {
             strange: facts.strange,
         };
         Ok(PlannedPrune { plan, backstay: self.backstay.clone() })
+    }
+
+    fn is_over(&self, dying: &Dying, now: Timestamp) -> bool {
+        may_go_from(&dying.tombstone).is_some_and(|from| self.no_grace || from <= now)
+    }
+
+    /// The marked points that would be deleted now, as the guard takes them.
+    fn due(&self, facts: &TierFacts, now: Timestamp) -> Vec<(PointSummary, Decision)> {
+        let due = facts.dying.iter().filter(|dying| dying.stands && self.is_over(dying, now));
+        due.map(|Dying { id, .. }| {
+            let summary = PointSummary::new(id.clone(), id.run.time(), PointState::Complete);
+            (summary, Decision { id: id.clone(), action: Action::Expire, reasons: Vec::new(), veto: None })
+        })
+        .collect()
     }
 
     /// The store's time, if ours agrees with it: a wrong clock would let everything look old.
@@ -243,6 +274,7 @@ impl fmt::Display for PruneAction {
             Self::Tombstone => "tombstone",
             Self::Wait => "wait",
             Self::Delete => "delete",
+            Self::Undelete => "undelete",
         })
     }
 }

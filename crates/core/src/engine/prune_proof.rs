@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use jiff::Zoned;
 
-use crate::engine::prune_facts::{TierFacts, is_tampering};
-use crate::error::{Error, ErrorKind, Result};
+use crate::engine::prune_facts::{TierFacts, good_components, is_tampering};
+use crate::error::{ErrorKind, Result};
 use crate::name::PointId;
 use crate::retention::{Action, Decision, NewestGood, PointState, PointSummary, RetentionPolicy};
 use crate::vault::Vault;
@@ -71,6 +71,7 @@ impl TierFacts {
     /// whether one is in doubt, so that all must be decided anew.
     pub(crate) async fn guard(
         &mut self,
+        vault: &Vault,
         guard: &mut NewestGood,
         lookback: &mut Lookback<'_>,
         decisions: &[Decision],
@@ -81,16 +82,14 @@ impl TierFacts {
                 return Ok(false);
             }
             for id in wanted {
-                let Some(i) = lookback.place(&id) else {
-                    return Err(Error::new(ErrorKind::Other, "a point is wanted that was not listed").with("point", id));
-                };
-                if decisions[i].action == Action::Keep
+                let stays = lookback.place(&id).filter(|i| decisions[*i].action == Action::Keep);
+                if let Some(i) = stays
                     && let Some(why) = lookback.judge(i).await?
                     && self.doubt(i, why)
                 {
                     return Ok(true);
                 }
-                let good = lookback.good(i).await;
+                let good = good_components(vault, &id, stays.is_some()).await;
                 guard.read(&id, good);
             }
         }

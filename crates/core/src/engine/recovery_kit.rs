@@ -141,8 +141,14 @@ impl fmt::Display for RecoveryKit {
         self.fingerprints.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
         writeln!(f, "\nThe file allowed_signers:")?;
         self.allowed_signers.iter().try_for_each(|line| writeln!(f, "{line}"))?;
-        writeln!(f, "\nBy hand, with age, zstd, sha256sum, ssh-keygen and cat. VAULT is a folder with the vault's objects,")?;
-        writeln!(f, "KEYS one with custodian.txt and allowed_signers, POINT a name such as SOURCE/TIER/ID (the newest is the")?;
+        writeln!(
+            f,
+            "\nBy hand, with age, zstd, sha256sum, ssh-keygen and cat. VAULT is a folder with the vault's objects,"
+        )?;
+        writeln!(
+            f,
+            "KEYS one with custodian.txt and allowed_signers, POINT a name such as SOURCE/TIER/ID (the newest is the"
+        )?;
         writeln!(f, "last in points/SOURCE/TIER), OUT an empty folder.\n\n{BY_HAND}")
     }
 }

@@ -86,19 +86,6 @@ impl<'a> Lookback<'a> {
         Ok(self.read.get(&i).and_then(Option::as_ref))
     }
 
-    /// The components that a point holds an intact item of.
-    ///
-    /// # Errors
-    /// Why that cannot be told.
-    pub(crate) async fn good(&mut self, i: usize) -> Result<Vec<Name>> {
-        if !matches!(self.read.get(&i), Some(Some(_))) {
-            let point = self.vault.points().get(&self.runs[i].id).await?;
-            self.learn(i, &point).await?;
-        }
-        let known = self.read.get(&i).and_then(Option::as_ref);
-        Ok(known.into_iter().flat_map(Summary::good).cloned().collect())
-    }
-
     /// Takes in a point that was read by the caller.
     pub(crate) async fn learn(&mut self, i: usize, point: &Point) -> Result<()> {
         let accepted = mark_that_counts(self.vault, &self.runs[i], &MarkName::Accepted).await?;
