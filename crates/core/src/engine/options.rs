@@ -175,22 +175,24 @@ async fn look_into(name: &str, vault: &Vault, told: usize, found: &mut RecoveryO
         place.tiers.push(lookback);
     }
     candidates.sort_unstable_by(|a, b| b.id.run.cmp(&a.id.run));
-    let (mut served, mut in_vain) = (0, 0);
+    // All are read before the first is judged: most are compared with each other.
+    let (mut serve, mut in_vain) = (Vec::new(), 0);
     let mut rest = candidates.into_iter();
-    while served < told && in_vain < SEARCHED {
+    while serve.len() < told && in_vain < SEARCHED {
         let Some(candidate) = rest.next() else { break };
         match vault.points().get(&candidate.id).await {
-            Ok(point) => match place.option(&candidate, &point, found).await? {
-                Some(option) => {
-                    found.options.push(option);
-                    served += 1;
+            Ok(point) => {
+                place.tiers[candidate.tier].learn(candidate.i, &point).await?;
+                match point.serves(&found.component, found.before) {
+                    true => serve.push((candidate, point)),
+                    false => in_vain += 1,
                 }
-                None => in_vain += 1,
-            },
+            }
             Err(error) => match error.kind() {
                 // Void, or deleted meanwhile.
                 ErrorKind::NotFound => in_vain += 1,
                 ErrorKind::Untrusted | ErrorKind::Corrupt | ErrorKind::Unsupported => {
+                    place.tiers[candidate.tier].pass_over(candidate.i);
                     found.problems.push(format!("{name}: {}: {error}", candidate.id));
                     in_vain += 1;
                 }
@@ -199,25 +201,37 @@ async fn look_into(name: &str, vault: &Vault, told: usize, found: &mut RecoveryO
         }
     }
     found.older += rest.len() as u64;
+    for (candidate, point) in serve {
+        let option = place.option(&candidate, &point, found).await?;
+        found.options.extend(option);
+    }
     Ok(())
 }
 
+impl Point {
+    /// Whether it has something of the component, as of then or before.
+    fn serves(&self, component: &Name, before: Timestamp) -> bool {
+        let found = self.manifest.component(component).filter(|found| found.outcome != Outcome::Failed);
+        found.is_some_and(|found| self.shows(found) <= before)
+    }
+
+    /// The moment that a component of it shows.
+    fn shows(&self, component: &Component) -> Timestamp {
+        component.cut_at.unwrap_or_else(|| self.id.run.time())
+    }
+}
+
 impl Place<'_> {
-    /// What a point offers; none if it does not have the component, or shows a later moment.
+    /// What a point offers; none if it does not have the component.
     async fn option(
         &mut self,
         candidate: &Candidate,
         point: &Point,
         asked: &RecoveryOptions,
     ) -> Result<Option<RecoveryOption>> {
-        let component = point.manifest.component(&asked.component).filter(|found| found.outcome != Outcome::Failed);
-        let Some(component) = component else { return Ok(None) };
-        let shows = component.cut_at.unwrap_or_else(|| point.id.run.time());
-        if shows > asked.before {
-            return Ok(None);
-        }
+        let Some(component) = point.manifest.component(&asked.component) else { return Ok(None) };
+        let shows = point.shows(component);
         let lookback = &mut self.tiers[candidate.tier];
-        lookback.learn(candidate.i, point).await?;
         let doubt = lookback.judge(candidate.i).await?;
         let listed = lookback.run(candidate.i);
         let tombstone = mark_that_counts(self.vault, listed, &MarkName::Deleted).await?;

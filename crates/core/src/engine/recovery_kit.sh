@@ -1,3 +1,5 @@
+set -euo pipefail
+umask 077
 cd "$VAULT"
 
 # 1. The point is signed by somebody you trust.
@@ -18,9 +20,11 @@ for SEALED in keys/"$EPOCH".*.age; do
     age --decrypt --identity "$KEYS/custodian.txt" --output "$OUT/epoch.txt" "$SEALED" && break
 done
 
-# 4. The epoch's key opens the details, which name the items, and the items.
-cat details/"$POINT".*.jsonl.zst.age | age --decrypt --identity "$OUT/epoch.txt" | zstd -d > "$OUT/details.jsonl"
-for ITEM in items/"$POINT"/*/*.zst.age; do
-    cat "$ITEM" $(ls "$ITEM".[0-9][0-9][0-9] 2> /dev/null) |
+# 4. The epoch's key opens the details, which name the items, and the items: those that were signed, nothing else that
+#    lies there.
+DETAILS=$(grep '^details/' "$OUT/keys")
+age --decrypt --identity "$OUT/epoch.txt" < "$DETAILS" | zstd -d > "$OUT/details.jsonl"
+for ITEM in $(grep '^items/.*\.age$' "$OUT/keys"); do
+    cat $(grep "^$ITEM" "$OUT/keys") |
         age --decrypt --identity "$OUT/epoch.txt" | zstd -d > "$OUT/$(basename "$ITEM" .zst.age)"
 done
