@@ -8,6 +8,7 @@ use std::time::Duration;
 use backstay::engine::{PruneAction, PrunePlan};
 use backstay::retention::KeepRules;
 use backstay::store::{ObjectStoreExt, Operation};
+use backstay::vault::Purpose;
 use backstay::{Backstay, Clock, Keep, PointId, Random, RunId, Tier};
 use backstay_testkit::SeededRandom;
 use backstay_testkit::fault::FaultyStore;
@@ -171,6 +172,20 @@ async fn an_acceptance_that_nobody_trusted_signed_takes_no_doubt_away() {
     let points = nights(&world, &backstay, 3).await;
     world.overwrite(&format!("points/{}.accepted", points[2]), "{}").await;
     assert_eq!(latest(&backstay).await, points[1]);
+    assert!(backstay.verify(&points[2]).await.expect("intact").doubt.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_point_of_a_newer_version_is_no_measure_and_no_obstacle() {
+    let world = World::new(3).await;
+    let backstay = program(&world, Keep::last(9), vec![usual(), usual(), small()]).await;
+    let points = nights(&world, &backstay, 3).await;
+    let key = format!("points/{}.json", points[0]);
+    let mut newer = world.json(&key).await;
+    newer["requires"] = serde_json::json!(["something new"]);
+    world.put_signed(&key, &format!("sigs/{}.point", points[0]), Purpose::Point, &newer).await;
+    assert_eq!(latest(&backstay).await, points[1]);
+    assert_eq!(backstay.verify(&points[1]).await.expect("intact").doubt, None);
     assert!(backstay.verify(&points[2]).await.expect("intact").doubt.is_some());
 }
 

@@ -378,3 +378,22 @@ impl fmt::Debug for OptionsRequest {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_classes_that_cannot_be_read_at_once_are_archives() {
+        for (class, archive) in [
+            ("GLACIER", true),
+            ("DEEP_ARCHIVE", true),
+            ("Archive", true),
+            ("GLACIER_IR", false),
+            ("STANDARD_IA", false),
+            ("Cold", false),
+        ] {
+            assert_eq!(is_archive(class), archive, "{class}");
+        }
+    }
+}

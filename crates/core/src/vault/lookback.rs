@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::digest::Sha256;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::name::{Name, PointId};
 use crate::retention::doubt::{Baseline, Content, RECENT};
 use crate::vault::Vault;
@@ -115,13 +115,13 @@ impl<'a> Lookback<'a> {
         // The newest acceptance before it is where the measure begins; some may be forged.
         let marked = (0..=i).rev().filter(|i| self.runs[*i].marks.contains(&MarkName::Accepted));
         for accepted in marked.take(NEAR).collect::<Vec<_>>() {
-            if self.read(accepted).await?.is_some_and(|point| point.accepted) {
+            if self.compare(accepted).await?.is_some_and(|point| point.accepted) {
                 break;
             }
         }
         let mut near = 0;
         for before in (i.saturating_sub(NEAR)..i).rev() {
-            near += usize::from(self.read(before).await?.is_some());
+            near += usize::from(self.compare(before).await?.is_some());
             if near == RECENT {
                 break;
             }
@@ -130,9 +130,18 @@ impl<'a> Lookback<'a> {
         let distances = std::iter::successors(Some(RECENT), |distance| distance.checked_mul(2));
         let far = distances.map_while(|distance| self.len().checked_sub(distance)).filter(|far| *far < i);
         for before in far.chain(Some(0)).collect::<Vec<_>>() {
-            self.read(before).await?;
+            self.compare(before).await?;
         }
         Ok(self.doubts(i).remove(&i))
+    }
+
+    /// Reads a point to compare another with it; one of a newer version is no measure, and no obstacle.
+    async fn compare(&mut self, i: usize) -> Result<Option<&Summary>> {
+        match self.read(i).await {
+            Err(error) if error.kind() != ErrorKind::Unsupported => return Err(error),
+            _ => {}
+        }
+        Ok(self.read.get(&i).and_then(Option::as_ref))
     }
 
     /// Those in doubt up to this one, among all that were read.
