@@ -70,6 +70,8 @@ fn used_elsewhere(role: Role, grant: &Grant) -> bool {
         Role::Replicator => true,
         Role::Keeper => grant.right == Right::Lock,
         Role::Pruner => grant.right == Right::Delete && ["copies/", "runs/"].contains(&grant.under),
+        // Of failed runs only.
+        Role::Writer => grant.under == "history/",
         _ => false,
     }
 }
@@ -195,6 +197,12 @@ async fn each_act_needs_exactly_the_rights_of_its_role_and_names_the_one_that_is
         for grant in store.used() {
             used.insert((role, grant));
             let (store, result) = run(role, act, Some(&grant)).await;
+            // What is written for later readers keeps no act from being done.
+            let signs_history = act == Act::Delete && (grant.right, grant.under) == (Right::Create, "sigs/");
+            if grant.under == "history/" || signs_history {
+                result.unwrap_or_else(|error| panic!("{role} {act:?} without history: {error:?}"));
+                continue;
+            }
             let error = result.map(|()| format!("{role} {act:?} does without {grant}")).expect_err("one right less");
             assert!(matches!(error.kind(), ErrorKind::Denied | ErrorKind::Partial), "{role} {act:?}: {error:?}");
             let text = format!("{error:?}");
@@ -224,7 +232,7 @@ async fn a_role_does_not_do_what_another_is_for_although_the_store_would_let_it(
             Act::AddCustodian | Act::CheckCustodian | Act::RemoveCustodian | Act::Rotate => Purpose::Canary,
             Act::Verify(_) | Act::Restore | Act::Status => continue,
         };
-        if purpose.role() == role {
+        if purpose.roles().contains(&role) {
             continue;
         }
         let mut place = Place::new().await;
@@ -248,7 +256,7 @@ async fn a_role_does_not_do_what_another_is_for_although_the_store_would_let_it(
         };
         assert_eq!(error.kind(), ErrorKind::Denied, "{role} {act:?}: {error}");
         let text = error.to_string();
-        for word in [role.name(), purpose.role().name(), purpose.namespace()] {
+        for word in [role.name(), purpose.roles()[0].name(), purpose.namespace()] {
             assert!(text.contains(word), "{role} {act:?}: {word} in {text}");
         }
         assert_eq!(place.world.keys("").await, before, "{role} {act:?} left something");
@@ -370,7 +378,9 @@ async fn a_stolen_key_signs_no_more_from_the_moment_it_is_distrusted() {
     place.world.clock.advance(DAY);
     let after = backstay.backup("daily").await.expect("the thief's host still takes its own key for good").id;
     let text = place.keyring.allowed_signers().to_string();
-    let text = text.replace("backstay-point-v1\"", &format!("backstay-point-v1\",valid-before=\"{theft}\""));
+    let of_writer = "backstay-point-v1,backstay-history-v1\"";
+    assert!(text.contains(of_writer), "{text}");
+    let text = text.replace(of_writer, &format!("{of_writer},valid-before=\"{theft}\""));
     let reader = Vault::open_read_only(place.world.store.clone())
         .trust(text.parse().expect("allowed signers"))
         .unlock_with(place.keyring.custodian().clone());

@@ -187,7 +187,7 @@ async fn only_who_is_trusted_for_it_gives_a_run_up() {
     let before = world.keys("").await;
     let by_writer = program(open().sign_with(writer.clone()).build().await.expect("it opens"), exporter(&[]));
     let error = by_writer.sweep().plan().await.expect_err("a writer");
-    assert!(error.kind() == ErrorKind::Untrusted && error.to_string().contains("backstay-void-v1"), "{error}");
+    assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("backstay-void-v1"), "{error}");
     assert_eq!(world.keys("").await, before);
     // What a writer signs as a void, in either way, is none: nothing goes on its word, and a person hears of it.
     let reader = program(open().build().await.expect("it opens"), exporter(&[]));

@@ -1,15 +1,19 @@
 //! Facts about work in progress. Logs, metrics and progress bars are observers of them.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::ErrorKind;
 use crate::name::{Name, PointId};
 
 /// Something that happened. Names and amounts only: no content, no secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
     /// A run began.
@@ -24,7 +28,7 @@ pub enum Event {
         /// The hook, as it displays itself.
         hook: String,
         /// `before` or `after`.
-        phase: &'static str,
+        phase: Cow<'static, str>,
         /// What went wrong, if anything.
         error: Option<ErrorKind>,
     },
@@ -95,12 +99,32 @@ pub enum Event {
         /// Bytes read for the proof.
         bytes: u64,
     },
+    /// A restore began.
+    RestoreStarted {
+        /// The point.
+        point: PointId,
+        /// The component.
+        component: Name,
+    },
     /// Bytes of a restore passed on to the importer.
     RestoreProgress {
         /// The point.
         point: PointId,
         /// Plain bytes so far.
         bytes: u64,
+    },
+    /// A restore ended.
+    RestoreDone {
+        /// The point.
+        point: PointId,
+        /// The component.
+        component: Name,
+        /// Plain bytes that were passed on to the importer.
+        bytes: u64,
+        /// How long it took.
+        took: Duration,
+        /// What went wrong, if anything.
+        error: Option<ErrorKind>,
     },
     /// A point was marked for deletion; its grace began.
     Tombstoned {
@@ -148,7 +172,9 @@ impl Event {
             Self::Warning { .. } => "warning",
             Self::Tampering { .. } => "tampering",
             Self::ItemVerified { .. } => "item_verified",
+            Self::RestoreStarted { .. } => "restore_started",
             Self::RestoreProgress { .. } => "restore_progress",
+            Self::RestoreDone { .. } => "restore_done",
             Self::Tombstoned { .. } => "tombstoned",
             Self::Deleted { .. } => "deleted",
             Self::Adopted { .. } => "adopted",

@@ -120,6 +120,10 @@ impl ObjectStore for RightsStore {
         self.store.capabilities()
     }
 
+    fn etag_of(&self, data: &Bytes) -> Option<String> {
+        self.store.etag_of(data)
+    }
+
     async fn put(&self, key: &Key, data: Bytes, options: &PutOptions) -> Result<ObjectMeta> {
         self.rights.check(Operation::Put, options.mode, key.as_str())?;
         self.store.put(key, data, options).await

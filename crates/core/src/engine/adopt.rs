@@ -54,7 +54,7 @@ pub(crate) async fn adopt(backstay: &Arc<Inner>, own: Option<&Tag>) -> Result<Ad
 
     let concerned: BTreeSet<&Name> = dead.iter().flat_map(|open| &open.components).collect();
     let busy: BTreeSet<&Name> = alive.iter().flat_map(|open| &open.components).collect();
-    let mut hooks = RunHooks::new(backstay.clone(), newest.point.clone());
+    let mut hooks = RunHooks::new(backstay.clone(), newest.point.clone(), backstay.observers.clone());
     let mut not_undone: BTreeMap<Name, String> = BTreeMap::new();
     for hook in &backstay.hooks {
         let of_hook = |set: &BTreeSet<&Name>| -> Vec<Name> {
@@ -115,7 +115,7 @@ async fn open_attempts(backstay: &Inner, own: Option<&Tag>) -> Result<Vec<Open>>
     let tiers: BTreeSet<&Name> = open.iter().map(|open| &open.point.tier).collect();
     for tier in tiers {
         let first = open.iter().filter(|open| open.point.tier == *tier).map(|open| open.point.run.time()).min();
-        let listed = list_tier(vault, source, tier, first).await?;
+        let listed = list_tier(vault, source, tier, first, None).await?;
         committed.extend(listed.into_iter().filter(|run| run.manifest.is_some() && !run.void_hint).map(|run| run.id));
     }
     open.retain(|open| !committed.contains(&open.point));

@@ -124,6 +124,14 @@ impl BackupRequest {
         RunHandle { task, stop }
     }
 
+    /// What differs from a plain backup of the tier, in words.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        let only = (!self.only.is_empty()).then(|| format!("only {}", self.only.join(", ")));
+        let partial = self.allow_partial.then(|| "a partial point is allowed".to_owned());
+        let empty = self.allow_empty.then(|| "components without an item are allowed".to_owned());
+        [only, partial, empty].into_iter().flatten().collect()
+    }
+
     /// The components that this request means.
     pub(crate) fn components(&self) -> Result<Vec<Configured>> {
         let (_, tier) = self.backstay.tier(&self.tier)?;

@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -17,22 +16,25 @@ use crate::digest::Sha256;
 use crate::engine::adopt::adopt;
 use crate::engine::backup::{BackupPlan, BackupRequest};
 use crate::engine::backup_report::BackupReport;
-use crate::engine::builder::{Configured, Inner, Seen};
+use crate::engine::builder::{Configured, Inner};
 use crate::engine::component::{self, Exported};
+use crate::engine::history::ActLog;
 use crate::engine::hooks::RunHooks;
 use crate::engine::sink::{ComponentSink, RunSink};
 use crate::engine::stop::Stopped;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Event;
+use crate::event::{Event, Observers};
 use crate::name::{Name, PointId, RunId, Tag};
+use crate::retention::doubt::Content;
 use crate::source::{ExportRequest, Problem};
 use crate::store::PutOptions;
 use crate::vault::commit::Committed;
 use crate::vault::details::{ConfigurationLine, ConfiguredComponent, DetailLine};
 use crate::vault::handle::Sealing;
+use crate::vault::history::Act;
 use crate::vault::layout::{self, PointFile};
 use crate::vault::manifest::{DetailsRef, MAX_MANIFEST_BYTES, Manifest, Outcome, Status};
-use crate::vault::points::NewestFirst;
+use crate::vault::points::newest_recent;
 use crate::vault::runs::{after, json};
 use crate::vault::settle::put_new;
 use crate::vault::signed::{Purpose, check_length};
@@ -43,7 +45,9 @@ pub(crate) struct Run {
     plan: BackupPlan,
     sink: Arc<RunSink>,
     started: Timestamp,
-    began: Duration,
+    log: ActLog,
+    /// The program's, and the log.
+    observers: Observers,
     /// Every component's items, so that a cancelled run can give back what it had under way.
     open: Mutex<Vec<ComponentSink>>,
 }
@@ -65,7 +69,7 @@ impl Run {
             return Err(Error::new(ErrorKind::Cancelled, "the program is shutting down").operation("backup"));
         };
         let run = Self::new(request)?;
-        let mut hooks = RunHooks::new(backstay.clone(), run.point().clone());
+        let mut hooks = RunHooks::new(backstay.clone(), run.point().clone(), run.observers.clone());
         let outcome = tokio::select! {
             biased;
             error = stopped.wait() => Err(error),
@@ -87,7 +91,8 @@ impl Run {
             && error.kind() != ErrorKind::Partial
         {
             run.record_end(error).await;
-            backstay.observers.emit(&Event::BackupFailed { point: run.point().clone(), error: error.kind() });
+            run.observers.emit(&Event::BackupFailed { point: run.point().clone(), error: error.kind() });
+            run.log.end(Some(error), |record| record.tier = Some(run.plan.tier.clone())).await;
         }
         drop(alive);
         outcome
@@ -102,9 +107,10 @@ impl Run {
         let run = RunId::new(started, &**vault.random());
         let point = PointId { source: plan.source.clone(), tier: plan.tier.clone(), run };
         let attempt = Tag::new(&**vault.random());
-        let began = vault.clock().monotonic();
-        let sink = Arc::new(RunSink::new(vault, point, attempt, backstay.observers.clone()));
-        Ok(Self { backstay, request, plan, sink, started, began, open: Mutex::default() })
+        let log = ActLog::begin(&vault, point.source.clone(), point.run.clone(), Act::Backup);
+        let observers = log.with(&backstay.observers);
+        let sink = Arc::new(RunSink::new(vault, point, attempt, observers.clone()));
+        Ok(Self { backstay, request, plan, sink, started, log, observers, open: Mutex::default() })
     }
 
     fn point(&self) -> &PointId {
@@ -114,7 +120,7 @@ impl Run {
     /// Everything up to the commit, which makes the point exist.
     async fn prepare(&self, hooks: &mut RunHooks) -> Result<Prepared> {
         let names = self.plan.components.iter().map(|component| component.name.clone()).collect::<Vec<_>>();
-        self.backstay.observers.emit(&Event::BackupStarted { point: self.point().clone(), components: names.clone() });
+        self.observers.emit(&Event::BackupStarted { point: self.point().clone(), components: names.clone() });
         let until = self.record_begin().await?;
         self.adopt().await;
         let previous = self.previous().await?;
@@ -131,7 +137,7 @@ impl Run {
         let vault = &self.backstay.vault;
         let Committed { at, certain } = vault.commit(self.point(), bytes, &PutOptions::default()).await?;
         vault.saw_store_time(at);
-        self.backstay.observers.emit(&Event::Committed { point: self.point().clone(), partial });
+        self.observers.emit(&Event::Committed { point: self.point().clone(), partial });
         if !certain {
             let message = "the answer to the commit was lost: by this or another attempt of the run it was committed";
             self.warn(self.point(), message);
@@ -140,7 +146,7 @@ impl Run {
         let report = BackupReport {
             id: self.point().clone(),
             components: exported.iter().map(Exported::report).collect(),
-            took: self.backstay.vault.clock().monotonic().saturating_sub(self.began),
+            took: self.log.took(),
             certain,
         };
         // Held up between the last look at the time and the commit itself.
@@ -203,8 +209,8 @@ impl Run {
 
     /// The newest committed run of the tier, found with at most two listings; none if it lies further back.
     async fn previous(&self) -> Result<Option<RunId>> {
-        let mut windows = NewestFirst::new(&self.backstay.vault, &self.plan.source, &self.plan.tier);
-        Ok(windows.recent().await?.map(|listed| listed.id.run))
+        let newest = newest_recent(&self.backstay.vault, &self.plan.source, &self.plan.tier).await?;
+        Ok(newest.map(|listed| listed.id.run))
     }
 
     /// Exports all components side by side; the failure of one does not stop the others.
@@ -253,36 +259,30 @@ impl Run {
             blame(&mut exported, hooks.done(&name).await);
         }
         exported.sort_by_key(|e| names.iter().position(|name| *name == e.configured.name));
-        exported.iter().for_each(|e| self.backstay.observers.emit(&e.event()));
+        exported.iter().for_each(|e| self.observers.emit(&e.event()));
         Ok(exported)
     }
 
     /// Writes item names, facts, digests and errors where only a reader with the key sees them.
     async fn write_details(&self, exported: &[Exported]) -> Result<DetailsRef> {
-        let key = layout::details(self.point(), &self.sink.attempt, self.sink.wrapping())?;
+        let key = layout::details(self.point(), &self.sink.attempt, self.backstay.vault.wrapping())?;
         let tier = self.backstay.tier(self.plan.tier.as_str())?.1;
         let configuration = DetailLine::Configuration(ConfigurationLine {
             version: VERSION.to_owned(),
             host: host(),
             components: self.plan.components.iter().map(ConfiguredComponent::from).collect(),
+            hooks: self.plan.hooks.clone(),
+            policies: tier.policies.iter().map(|policy| format!("{policy:?}")).collect(),
+            limits: Some(self.backstay.vault.budget().limits().clone()),
+            asked: self.request.asked(),
             tier: serde_json::to_value(tier)
                 .map_err(|error| Error::new(ErrorKind::Other, "the tier cannot be written as JSON").because(error))?,
         });
         let components = exported.iter().map(|e| DetailLine::Component(e.detail_line()));
         let items = exported.iter().flat_map(Exported::restorable).map(|item| DetailLine::Item(item.line.clone()));
         let size = exported.iter().map(|e| 512 + 512 * e.items.len() as u64).sum();
-        let mut encoder = self.sink.encoder(key, Some(size)).await?;
-        for line in std::iter::once(configuration).chain(components).chain(items) {
-            encoder.write(line.to_line()?.into()).await?;
-        }
-        let mut encoded = encoder.finish().await?;
-        match (encoded.objects.pop(), encoded.objects.is_empty()) {
-            (Some(object), true) => {
-                let (bytes, plain_bytes) = (object.bytes, encoded.bytes);
-                Ok(DetailsRef { key: object.key, bytes, sha256: object.sha256, parts: object.parts, plain_bytes })
-            }
-            _ => Err(Error::new(ErrorKind::Exhausted, "the details of one point do not fit one object")),
-        }
+        let lines = std::iter::once(configuration).chain(components).chain(items).map(|line| line.to_line());
+        self.backstay.vault.put_lines(key, size, lines).await
     }
 
     fn manifest(&self, exported: &[Exported], previous: Option<RunId>, details: DetailsRef) -> Manifest {
@@ -332,33 +332,26 @@ impl Run {
         Ok(bytes.into())
     }
 
-    /// Says at once when a component is suddenly another, or much smaller than this process wrote it last.
+    /// Says at once when a component is suddenly another or much smaller than this process wrote it lately. A writer cannot
+    /// read whether somebody accepted that, so what it warned of soon becomes the measure all the same.
     fn compare_with_seen(&self, exported: &[Exported]) {
         let mut seen = self.backstay.seen.lock().unwrap_or_else(PoisonError::into_inner);
         for done in exported.iter().filter(|e| e.outcome() == Outcome::Good) {
-            let now = Seen { identity: done.report.identity.clone(), bytes: done.bytes() };
-            let Some(before) = seen.insert(done.configured.name.clone(), now.clone()) else { continue };
-            let changed = match (&before.identity, &now.identity) {
-                (Some(before), Some(now)) if before != now => {
-                    Some(format!("the component was {before} and is now {now}"))
-                }
-                _ if now.bytes < before.bytes / 2 => {
-                    Some(format!("the component shrank from {} to {} bytes", before.bytes, now.bytes))
-                }
-                _ => None,
-            };
-            if let Some(message) = changed {
-                self.warn(&done.configured.name, message);
+            let now = Content::from(&done.manifest_entry());
+            let baseline = seen.entry(done.configured.name.clone()).or_default();
+            if let Some(why) = baseline.doubt(&now) {
+                self.warn(&done.configured.name, format!("the component {why}"));
             }
+            baseline.add(now);
         }
     }
 
     fn warn(&self, place: &impl Display, message: impl Into<String>) {
-        self.backstay.observers.emit(&Event::Warning { place: place.to_string(), message: message.into() });
+        self.observers.emit(&Event::Warning { place: place.to_string(), message: message.into() });
     }
 }
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Hooks that failed after the cut make their components incomplete.
 fn blame(exported: &mut [Exported], failed: Vec<(Vec<Name>, Error)>) {
@@ -369,7 +362,7 @@ fn blame(exported: &mut [Exported], failed: Vec<(Vec<Name>, Error)>) {
     }
 }
 
-fn host() -> String {
+pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use crate::engine::adopt::{AdoptReport, adopt};
 use crate::engine::backup::BackupRequest;
 use crate::engine::hooks::ConfiguredHook;
+use crate::engine::options::OptionsRequest;
 use crate::engine::prune::PruneRequest;
+use crate::engine::recovery_kit::RecoveryKitRequest;
 use crate::engine::restore::RestoreRequest;
 use crate::engine::status::StatusRequest;
 use crate::engine::stop::Runs;
@@ -16,6 +18,7 @@ use crate::engine::verify::VerifyRequest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Observer, Observers};
 use crate::name::{Name, PointId};
+use crate::retention::doubt::Baseline;
 use crate::source::{Hook, ResourceExporter};
 use crate::tier::Tier;
 use crate::vault::{Role, Vault};
@@ -53,7 +56,7 @@ pub(crate) struct Inner {
     pub(crate) runs: Runs,
     pub(crate) signals: bool,
     /// What this process last wrote of each component, to notice at once when the next one is another or much smaller.
-    pub(crate) seen: Mutex<HashMap<Name, Seen>>,
+    pub(crate) seen: Mutex<HashMap<Name, Baseline>>,
 }
 
 /// A component and what exports it.
@@ -61,13 +64,6 @@ pub(crate) struct Inner {
 pub(crate) struct Configured {
     pub(crate) name: Name,
     pub(crate) exporter: Arc<dyn ResourceExporter>,
-}
-
-/// What a component was when it was last written.
-#[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    pub(crate) identity: Option<String>,
-    pub(crate) bytes: u64,
 }
 
 /// Collects the parts of a [`Backstay`].
@@ -136,6 +132,38 @@ impl Backstay {
     /// How old the newest good item of each component is, against the objectives; await the request.
     pub fn status(&self) -> StatusRequest {
         StatusRequest::new(self.0.clone())
+    }
+
+    /// What could bring a component back: every point of it, what would be lost, and whether the key is here; await the
+    /// request.
+    ///
+    /// ```
+    /// # use backstay_core::{Tier, engine::Backstay, retention::Keep, store::MemoryStore, vault::{Keyring, Vault}};
+    /// # use backstay_core::directory::Directory;
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let keyring = Keyring::generate()?;
+    /// # let vault = Vault::create(MemoryStore::new()).keyring(&keyring).build().await?;
+    /// # let folder = std::env::current_dir()?.join("src/engine");
+    /// # let builder = Backstay::builder("prod-eu", vault).export("files", Directory::new(folder));
+    /// # let backstay = builder.tier(Tier::new("daily").keep(Keep::daily(30))).build()?;
+    /// # backstay.backup("daily").await?;
+    /// let options = backstay.options("files").await?;
+    /// println!("{options}");
+    /// let best = options.best().ok_or("nothing can serve")?;
+    /// println!("{}", backstay.explain(&best.point).await?);
+    /// println!("{}", backstay.recovery_kit().await?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn options(&self, component: impl Into<String>) -> OptionsRequest {
+        OptionsRequest::new(self.0.clone(), component.into())
+    }
+
+    /// A page to print and to keep apart from everything else: where the vault is and how it is opened by hand; await the
+    /// request.
+    pub fn recovery_kit(&self) -> RecoveryKitRequest {
+        RecoveryKitRequest::new(self.0.clone())
     }
 
     /// The vault that the points go into.

@@ -1,6 +1,5 @@
 //! Planning what a tier's retention lets go.
 
-use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -11,13 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
 use crate::engine::prune_apply::{self, PruneReport};
-use crate::engine::prune_facts::{Dying, TierFacts, good_components, may_go_from, retired, tampering};
+use crate::engine::prune_facts::{Dying, TierFacts, may_go_from, retired, tampering};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
 use crate::retention::{
     Action, Decision, NewestGood, PointState, PointSummary, RetentionPolicy, check_mass_expiry, decide,
 };
-use crate::vault::{Purpose, Vault, VaultId};
+use crate::vault::lookback::Lookback;
+use crate::vault::{Purpose, VaultId};
 
 /// The grace in which a deletion can be taken back, if nothing else is said.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
@@ -146,20 +146,25 @@ impl PruneRequest {
         }
         let zoned = now.to_zoned(tier.zone()?);
         let policy = tier.policy();
-        let mut decisions = loop {
+        let retired = retired(vault, source, &mut facts.strange).await?;
+        let mut lookback = Lookback::new(vault, std::mem::take(&mut facts.listed));
+        let (decisions, last_words) = loop {
             let proposals = policy.propose(&facts.points, &zoned);
-            let decisions = decide(&facts.points, proposals, now, &facts.protected);
-            if !facts.unmask(vault, &policy, &zoned, &decisions).await? {
-                break decisions;
+            let mut decisions = decide(&facts.points, proposals, now, &facts.protected);
+            if facts.unmask(vault, &mut lookback, &policy, &zoned, &decisions).await? {
+                continue;
+            }
+            // What was marked before is guarded once more: the point that stood for it may be gone or damaged since.
+            let (mut guarded, due, count) = (facts.points.clone(), self.due(&facts, now), decisions.len());
+            guarded.extend(due.iter().map(|(summary, _)| summary.clone()));
+            decisions.extend(due.into_iter().map(|(_, decision)| decision));
+            let mut guard = NewestGood::new(&guarded, &decisions, now, retired.clone());
+            if !facts.guard(vault, &mut guard, &mut lookback, &decisions).await? {
+                guard.finish(&mut decisions);
+                let last_words = decisions.split_off(count);
+                break (decisions, last_words);
             }
         };
-        let retired = retired(vault, source, &mut facts.strange).await?;
-        // What was marked before is guarded once more: the point that stood for it may be gone or damaged since.
-        let (mut guarded, due, count) = (facts.points.clone(), self.due(&facts, now), decisions.len());
-        guarded.extend(due.iter().map(|(summary, _)| summary.clone()));
-        decisions.extend(due.into_iter().map(|(_, decision)| decision));
-        guard(vault, &guarded, &mut decisions, now, retired).await?;
-        let last_words = decisions.split_off(count);
         if !self.mass_expiry {
             check_mass_expiry(&decisions)?;
         }
@@ -167,7 +172,10 @@ impl PruneRequest {
             .into_iter()
             .map(|decision| PruneStep {
                 action: if decision.action == Action::Expire { PruneAction::Tombstone } else { PruneAction::Keep },
-                reason: decision.why(),
+                reason: match facts.doubts.get(&decision.id) {
+                    Some(doubt) if decision.veto.is_none() => format!("{}: {doubt}", decision.why()),
+                    _ => decision.why(),
+                },
                 id: decision.id,
             })
             .collect();
@@ -213,30 +221,6 @@ impl PruneRequest {
             (summary, Decision { id: id.clone(), action: Action::Expire, reasons: Vec::new(), veto: None })
         })
         .collect()
-    }
-}
-
-/// Keeps the newest good item of each component, whatever was decided.
-async fn guard(
-    vault: &Vault,
-    points: &[PointSummary],
-    decisions: &mut [Decision],
-    now: Timestamp,
-    retired: BTreeMap<Name, Timestamp>,
-) -> Result<()> {
-    let expiring: HashSet<PointId> =
-        decisions.iter().filter(|decision| decision.action == Action::Expire).map(|d| d.id.clone()).collect();
-    let mut guard = NewestGood::new(points, decisions, now, retired);
-    loop {
-        let wanted = guard.wanted();
-        if wanted.is_empty() {
-            guard.finish(decisions);
-            return Ok(());
-        }
-        for id in wanted {
-            let good = good_components(vault, &id, !expiring.contains(&id)).await;
-            guard.read(&id, good);
-        }
     }
 }
 

@@ -8,21 +8,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
 use crate::engine::builder::Inner;
+use crate::engine::history::ActLog;
 use crate::engine::prune::{PruneAction, PrunePlan, PruneStep};
 use crate::engine::prune_facts::{hold_now, may_go_from};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observers};
-use crate::name::PointId;
+use crate::name::{PointId, RunId};
 use crate::source::Problem;
 use crate::store::{Key, ListEntry, ListOptions};
 use crate::vault::Vault;
+use crate::vault::history::Act;
 use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::manifest::MAX_MANIFEST_BYTES;
 use crate::vault::mark::{Mark, MarkKind, VerifiedMark, WorkList};
 use crate::vault::points::list_run;
 
 /// What a prune did.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PruneReport {
     /// Points that got a tombstone.
@@ -39,8 +41,24 @@ pub struct PruneReport {
 
 pub(crate) async fn apply(backstay: &Arc<Inner>, plan: PrunePlan) -> Result<PruneReport> {
     let vault = &backstay.vault;
+    let id = RunId::new(vault.clock().now(), &**vault.random());
+    let log = ActLog::begin(vault, plan.source.clone(), id, Act::Prune);
+    let result = apply_steps(vault, &log.with(&backstay.observers), &plan).await;
+    let (report, error) = match &result {
+        Ok(report) => (Some(report), None),
+        Err(error) => (error.payload(), Some(error)),
+    };
+    // A prune that found nothing to do is no event.
+    if error.is_some() || report.is_some_and(|report| *report != PruneReport::default()) {
+        let bytes = report.map_or(0, |report| report.bytes);
+        log.end(error, |record| (record.tier, record.bytes) = (Some(plan.tier.clone()), bytes)).await;
+    }
+    result
+}
+
+async fn apply_steps(vault: &Vault, observers: &Observers, plan: &PrunePlan) -> Result<PruneReport> {
     vault.check_may_delete().await?;
-    let pruner = Pruner { vault, observers: &backstay.observers, plan: &plan, began: vault.store().now().await? };
+    let pruner = Pruner { vault, observers, plan, began: vault.store().now().await? };
     let mut report = PruneReport::default();
     let mut failed = Vec::new();
     for step in &plan.steps {

@@ -1,6 +1,6 @@
 //! What prune must know of a tier before it decides: which points stand, which are held, doubtful or on their way out.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
@@ -20,16 +20,20 @@ use crate::vault::prove::not_listed;
 /// A tier as prune sees it. Gathered from the listing; only points that bear a hint or mark are read.
 #[derive(Debug, Default)]
 pub(crate) struct TierFacts {
-    /// Points that stand.
+    /// Points that stand, oldest first.
     pub(crate) points: Vec<PointSummary>,
+    /// What the listing shows of each of them, in the same order.
+    pub(crate) listed: Vec<Listed>,
+    /// The places of those that a person accepted.
+    pub(crate) accepted: Vec<usize>,
+    /// Those in doubt, with the reason.
+    pub(crate) doubts: BTreeMap<PointId, String>,
     /// Those that must stay, with the reason.
     pub(crate) protected: BTreeMap<PointId, String>,
     /// Those with a tombstone that counts; the manifest may be gone already.
     pub(crate) dying: Vec<Dying>,
     /// Keys that are nobody's, marks that do not count and points that are none, in words.
     pub(crate) strange: Vec<String>,
-    /// Points whose state was taken from their manifest.
-    pub(crate) read: HashSet<PointId>,
 }
 
 /// A point with a tombstone that counts.
@@ -77,11 +81,16 @@ impl TierFacts {
                 Err(error) => return Err(error),
             }
         }
-        if let Some(doubt) = run.clock_doubt(vault.budget().limits().longest_run)
-            && !self.accepted(vault, &run).await?
-        {
+        if self.accepted(vault, &run).await? {
+            // It alone says that what comes after it need not measure up to what was before.
+            if !self.points.is_empty() {
+                let why = "accepted: the measure for later points while older ones stand";
+                self.protected.insert(id.clone(), why.to_owned());
+            }
+            self.accepted.push(self.points.len());
+        } else if let Some(doubt) = run.clock_doubt(vault.budget().limits().longest_run) {
             state = PointState::Doubtful;
-            self.protected.insert(id.clone(), format!("doubtful: {doubt}"));
+            self.protect_doubtful(&id, doubt);
         }
         if let Some(hold) = self.standing_hold(vault, &run).await? {
             self.protected.insert(id.clone(), hold);
@@ -89,7 +98,24 @@ impl TierFacts {
             self.protected.insert(id.clone(), format!("locked until {until}"));
         }
         self.points.push(PointSummary::new(id.clone(), id.run.time(), state));
+        self.listed.push(run);
         Ok(())
+    }
+
+    /// Takes a point for doubtful; says whether that is news.
+    pub(crate) fn doubt(&mut self, i: usize, why: String) -> bool {
+        if self.points[i].state == PointState::Doubtful {
+            return false;
+        }
+        self.points[i].state = PointState::Doubtful;
+        let id = self.points[i].id.clone();
+        self.protect_doubtful(&id, why);
+        true
+    }
+
+    fn protect_doubtful(&mut self, id: &PointId, why: String) {
+        self.protected.entry(id.clone()).or_insert_with(|| format!("doubtful: {why}; it waits for an acceptance"));
+        self.doubts.insert(id.clone(), why);
     }
 
     /// Whether a person took the point, as it is now, in spite of a doubt.

@@ -19,7 +19,7 @@ use crate::retention::PointState;
 use crate::store::{ListEntry, ListOptions};
 use crate::tier::Tier;
 use crate::vault::layout;
-use crate::vault::manifest::Outcome;
+use crate::vault::lookback::Lookback;
 
 /// A status that is asked for; await it.
 #[must_use = "nothing is looked at before this is awaited"]
@@ -59,8 +59,11 @@ pub struct TierStatus {
     pub points: u64,
     /// Those of them that are partial.
     pub partial: u64,
-    /// Those of them that are doubtful.
+    /// Those of them that are doubtful: all whose clocks contradict each other, and those by content that were met in the
+    /// search for the newest good ones.
     pub doubtful: u64,
+    /// Why, of each.
+    pub doubts: Vec<String>,
     /// Points that wait for the end of their grace.
     pub dying: u64,
     /// Stored bytes of all its items, if asked for.
@@ -79,7 +82,15 @@ pub struct ComponentStatus {
     pub age: Option<SignedDuration>,
     /// Whether it is older than the tier's RPO, or missing although there is one.
     pub late: bool,
+    /// How many points were looked at, at most: a component that none of them has is said not to be there.
+    pub searched: u64,
 }
+
+/// So many points are searched for a good one. Who has been without one for so long knows it, and a status stays cheap.
+const SEARCHED: usize = 64;
+
+/// So many doubts of a tier are printed, the newest ones.
+const SHOWN: usize = 5;
 
 impl StatusRequest {
     pub(crate) fn new(backstay: Arc<Inner>) -> Self {
@@ -124,7 +135,7 @@ impl StatusRequest {
         Ok(Status { source: source.clone(), at, tiers, unmanaged, strange, custody })
     }
 
-    /// Reads points from the newest back until each component of the tier was found good.
+    /// Reads points from the newest back until each component of the tier was found good, or the search goes too far.
     async fn tier(
         &self,
         tier: &Tier,
@@ -133,30 +144,44 @@ impl StatusRequest {
     ) -> Result<(TierStatus, BTreeSet<Name>)> {
         let vault = &self.backstay.vault;
         let name: Name = tier.name.parse()?;
-        let facts = TierFacts::gather(vault, &self.backstay.source, &name, at).await?;
-        strange.extend(facts.strange);
+        let mut facts = TierFacts::gather(vault, &self.backstay.source, &name, at).await?;
+        let mut lookback = Lookback::new(vault, std::mem::take(&mut facts.listed));
         let covered = self.backstay.covered(tier);
         let mut missing: BTreeSet<&Name> = covered.iter().map(|component| &component.name).collect();
         let (mut newest, mut held) = (BTreeMap::new(), BTreeSet::new());
-        for summary in facts.points.iter().rev().filter(|point| point.state != PointState::Doubtful) {
+        for i in (0..lookback.len()).rev().take(SEARCHED) {
             if missing.is_empty() {
                 break;
             }
-            let point = match vault.points().get(&summary.id).await {
+            if facts.points[i].state == PointState::Doubtful {
+                continue;
+            }
+            let id = lookback.run(i).id.clone();
+            match vault.points().get(&id).await {
+                Ok(point) => lookback.learn(i, &point).await?,
                 Err(error) if is_tampering(error.kind()) => {
-                    strange.push(format!("{}: {error}", summary.id));
-                    continue;
+                    facts.strange.push(format!("{id}: {error}"));
+                    lookback.pass_over(i);
                 }
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                other => other?,
-            };
-            for component in &point.manifest.components {
-                held.insert(component.name.clone());
-                if component.outcome == Outcome::Good && missing.remove(&component.name) {
-                    newest.insert(component.name.clone(), summary.id.clone());
-                }
+                Err(error) if error.kind() == ErrorKind::NotFound => lookback.pass_over(i),
+                Err(error) => return Err(error),
+            }
+            let Some(point) = lookback.read(i).await?.cloned() else { continue };
+            held.extend(point.components.iter().cloned());
+            let found: Vec<&Name> = point.good().filter(|name| missing.contains(name)).collect();
+            if found.is_empty() {
+                continue;
+            }
+            if let Some(why) = lookback.judge(i).await? {
+                facts.doubt(i, why);
+                continue;
+            }
+            for component in found {
+                missing.remove(component);
+                newest.insert(component.clone(), lookback.run(i).id.clone());
             }
         }
+        strange.append(&mut facts.strange);
         let now = at.to_zoned(tier.zone()?);
         let bound = tier.rpo.and_then(|rpo| now.checked_sub(rpo).ok()).map(|bound| bound.timestamp());
         let component = |component: &Name| {
@@ -164,7 +189,8 @@ impl StatusRequest {
             let time = newest.as_ref().map(|id: &PointId| id.run.time());
             let late = bound.is_some_and(|bound| time.is_none_or(|time| time < bound));
             let age = time.map(|time| at.duration_since(time));
-            ComponentStatus { component: component.clone(), newest, age, late }
+            let searched = facts.points.len().min(SEARCHED) as u64;
+            ComponentStatus { component: component.clone(), newest, age, late, searched }
         };
         let count = |state| facts.points.iter().filter(|point| point.state == state).count() as u64;
         let status = TierStatus {
@@ -172,6 +198,7 @@ impl StatusRequest {
             points: facts.points.len() as u64,
             partial: count(PointState::Partial),
             doubtful: count(PointState::Doubtful),
+            doubts: facts.doubts.iter().map(|(id, why)| format!("{}: {why}", id.run)).collect(),
             dying: facts.dying.len() as u64,
             bytes: if self.bytes { Some(self.stored_bytes(&name).await?) } else { None },
             tier: name,
@@ -229,8 +256,15 @@ impl fmt::Display for Status {
                         let age = age.round(Unit::Second).unwrap_or(age);
                         write!(f, "\n    {}: newest good {}, {age:#} old{late}", component.component, newest.run)?;
                     }
-                    _ => write!(f, "\n    {}: never{late}", component.component)?,
+                    _ if component.searched == tier.points => write!(f, "\n    {}: never{late}", component.component)?,
+                    _ => {
+                        let (name, searched) = (&component.component, component.searched);
+                        write!(f, "\n    {name}: none in the newest {searched}{late}")?;
+                    }
                 }
+            }
+            for doubt in tier.doubts.iter().rev().take(SHOWN) {
+                write!(f, "\n    doubtful, until accepted: {doubt}")?;
             }
         }
         self.unmanaged.iter().try_for_each(|what| write!(f, "\n  unmanaged: {what}"))?;

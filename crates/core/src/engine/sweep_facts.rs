@@ -47,7 +47,7 @@ impl SweepFacts {
         let (runs, strangers) = list_attempts(vault, &layout::runs_of_tier(source, tier)?).await?;
         odd.extend(strangers.into_iter().map(|key| format!("{key}: no record of a run")));
         facts.runs = runs;
-        let listed = list_tier(vault, source, tier, None).await?;
+        let listed = list_tier(vault, source, tier, None, None).await?;
         facts.listed = listed.into_iter().map(|listed| (listed.id.clone(), listed)).collect();
 
         let longest_run = vault.budget().limits().longest_run;

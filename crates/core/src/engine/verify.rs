@@ -18,6 +18,7 @@ use crate::source::{ItemSource, ResourceImporter};
 use crate::store::Key;
 use crate::vault::details::{ComponentLine, DetailLine};
 use crate::vault::items::{PointItems, details};
+use crate::vault::lookback::doubt_of;
 use crate::vault::manifest::{Component, Outcome};
 use crate::vault::points::Point;
 use crate::vault::prove::{not_listed, prove_object};
@@ -66,6 +67,8 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// What is damaged or missing.
     pub findings: Vec<Finding>,
+    /// Why the point is in doubt, if it is: intact, but by its time or beside earlier points not what it should be.
+    pub doubt: Option<String>,
     /// Components that the point does not have whole, or that no importer could check, in words.
     pub unproved: Vec<String>,
 }
@@ -131,8 +134,13 @@ impl VerifyRequest {
             objects: point.manifest.objects().count() as u64,
             bytes: point.manifest.objects().map(|object| object.bytes).sum(),
             findings: Vec::new(),
+            doubt: doubt_of(&self.vault, &point).await?,
             unproved: Vec::new(),
         };
+        if let Some(doubt) = &report.doubt {
+            let message = format!("doubtful until it is accepted: {doubt}");
+            self.observers.emit(&Event::Warning { place: point.id.to_string(), message });
+        }
         for component in point.manifest.components.iter().filter(|c| c.outcome != Outcome::Good) {
             report.unproved.push(format!("{} is {:?} in this point", component.name, component.outcome).to_lowercase());
         }
@@ -302,7 +310,7 @@ fn restorable(point: &Point) -> impl Iterator<Item = &Component> {
 }
 
 /// What the exporter said is missing or torn, which only a reader with the key learns.
-fn complaints(line: &ComponentLine) -> impl Iterator<Item = String> + '_ {
+pub(crate) fn complaints(line: &ComponentLine) -> impl Iterator<Item = String> + '_ {
     let problems = line.problems.iter().map(|problem| format!("{}: {}", problem.what.escape_debug(), problem.why));
     line.error.iter().cloned().chain(problems).map(|complaint| format!("{}: {complaint}", line.name))
 }

@@ -51,6 +51,10 @@ impl ObjectStore for Explained {
         self.0.capabilities()
     }
 
+    fn etag_of(&self, content: &Bytes) -> Option<String> {
+        self.0.etag_of(content)
+    }
+
     async fn put(&self, key: &Key, data: Bytes, options: &PutOptions) -> Result<ObjectMeta> {
         self.0.put(key, data, options).await.map_err(|error| explain(error, writing(options), key.as_str()))
     }

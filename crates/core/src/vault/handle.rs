@@ -178,13 +178,13 @@ impl Vault {
     /// or a key that is not trusted for this, [`Invalid`](ErrorKind::Invalid) without a key.
     pub(crate) fn signer(&self, purpose: Purpose) -> Result<&SigningKey> {
         let namespace = purpose.namespace();
-        if let Some(role) = self.0.role.filter(|role| *role != purpose.role()) {
+        if let Some(role) = self.0.role.filter(|role| !purpose.roles().contains(role)) {
             return Err(Error::new(
                 ErrorKind::Denied,
                 format!("the vault was opened as {role}, which does not do this"),
             )
             .with("right", namespace)
-            .advise(format!("it is for the {}: open the vault as that", purpose.role())));
+            .advise(format!("it is for the {}: open the vault as that", purpose.role_names())));
         }
         self.check_writable()?;
         let key = self.0.signer.as_ref().ok_or_else(|| {
@@ -196,7 +196,7 @@ impl Vault {
             Err(why) => {
                 Err(Error::new(ErrorKind::Denied, "the signing key is not trusted for this, so it would not count")
                     .with("right", namespace)
-                    .advise(format!("it is for the {}: sign with that role's key", purpose.role()))
+                    .advise(format!("it is for the {}: sign with that role's key", purpose.role_names()))
                     .because(why))
             }
         }

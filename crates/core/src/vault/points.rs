@@ -12,7 +12,8 @@ use crate::store::{ListEntry, ListOptions, ObjectMeta, Prefix};
 use crate::vault::commit::Commit;
 use crate::vault::handle::Vault;
 use crate::vault::layout::{self, MarkName, PointFile};
-use crate::vault::manifest::{Manifest, Outcome};
+use crate::vault::lookback::Lookback;
+use crate::vault::manifest::Manifest;
 use crate::vault::mark::VerifiedMark;
 
 /// Clocks of hosts that are kept in step differ by less than this.
@@ -105,7 +106,7 @@ impl Points {
     /// What the store answers.
     pub async fn list(&self, source: &Name, tier: &Name) -> Result<Vec<PointId>> {
         let mut ids = Vec::new();
-        for listed in list_tier(&self.vault, source, tier, None).await? {
+        for listed in list_tier(&self.vault, source, tier, None, None).await? {
             let stands = match listed {
                 Listed { manifest: None, .. } => false,
                 Listed { void_hint: true, .. } => self.read_or_pass_over(&listed.id).await?.is_some(),
@@ -224,17 +225,18 @@ async fn folders(vault: &Vault, prefix: &Prefix) -> Result<Vec<Name>> {
     Ok(names)
 }
 
-/// Lists what a tier holds, oldest run first; only runs from `from` on if given.
+/// Lists what a tier holds, oldest run first; if given, only runs from `from` on and up to `until`.
 pub(crate) async fn list_tier(
     vault: &Vault,
     source: &Name,
     tier: &Name,
     from: Option<Timestamp>,
+    until: Option<&RunId>,
 ) -> Result<Vec<Listed>> {
     let prefix = layout::tier(source, tier)?;
     let options =
         from.map_or_else(ListOptions::default, |from| ListOptions::after(layout::from_time(source, tier, from)));
-    list_runs(vault, &prefix, &prefix, &options, source, tier).await.map(|(listed, _)| listed)
+    list_runs(vault, &prefix, &prefix, &options, (source, tier), until).await.map(|(listed, _)| listed)
 }
 
 /// As [`list_tier`], and the keys that are nobody's.
@@ -244,13 +246,14 @@ pub(crate) async fn list_tier_and_strangers(
     tier: &Name,
 ) -> Result<(Vec<Listed>, Vec<String>)> {
     let prefix = layout::tier(source, tier)?;
-    list_runs(vault, &prefix, &prefix, &ListOptions::default(), source, tier).await
+    list_runs(vault, &prefix, &prefix, &ListOptions::default(), (source, tier), None).await
 }
 
 /// Lists what stands for one run.
 pub(crate) async fn list_run(vault: &Vault, id: &PointId) -> Result<Option<Listed>> {
     let (under, tier) = (layout::point_files(id)?, layout::tier(&id.source, &id.tier)?);
-    let (mut listed, _) = list_runs(vault, &under, &tier, &ListOptions::default(), &id.source, &id.tier).await?;
+    let (mut listed, _) =
+        list_runs(vault, &under, &tier, &ListOptions::default(), (&id.source, &id.tier), None).await?;
     Ok(listed.pop())
 }
 
@@ -259,8 +262,8 @@ async fn list_runs(
     under: &Prefix,
     folder: &Prefix,
     options: &ListOptions,
-    source: &Name,
-    tier: &Name,
+    (source, tier): (&Name, &Name),
+    until: Option<&RunId>,
 ) -> Result<(Vec<Listed>, Vec<String>)> {
     // Marks of one run need not stand side by side with its manifest's key, but in byte order they do: `ID.` is a prefix.
     let mut runs: BTreeMap<RunId, Listed> = BTreeMap::new();
@@ -272,6 +275,9 @@ async fn list_runs(
             strangers.push(meta.key.to_string());
             continue;
         };
+        if until.is_some_and(|until| run > *until) {
+            break;
+        }
         let listed = runs.entry(run.clone()).or_insert_with(|| Listed {
             id: PointId { source: source.clone(), tier: tier.clone(), run },
             manifest: None,
@@ -289,55 +295,23 @@ async fn list_runs(
     Ok((runs.into_values().collect(), strangers))
 }
 
-/// Runs of a tier from the newest back, in windows that grow, so that the newest is found without listing the oldest.
-pub(crate) struct NewestFirst<'a> {
-    vault: &'a Vault,
-    source: &'a Name,
-    tier: &'a Name,
-    /// Runs from here on were seen.
-    seen_from: Option<RunId>,
-    steps: std::slice::Iter<'static, Option<SignedDuration>>,
-}
-
+/// Points that lie further back are looked for only if nothing newer serves.
+pub(crate) const LOOK_BACK: SignedDuration = SignedDuration::from_hours(400 * 24);
 const SHORT_STEP: SignedDuration = SignedDuration::from_hours(48);
-const LONG_STEP: SignedDuration = SignedDuration::from_hours(400 * 24);
-/// How far back each window reaches; the last one to the beginning.
-const STEPS: [Option<SignedDuration>; 3] = [Some(SHORT_STEP), Some(LONG_STEP), None];
 
-impl<'a> NewestFirst<'a> {
-    pub(crate) fn new(vault: &'a Vault, source: &'a Name, tier: &'a Name) -> Self {
-        Self { vault, source, tier, seen_from: None, steps: STEPS.iter() }
-    }
-
-    /// The newest committed run of about the last year, for at most two listings.
-    pub(crate) async fn recent(&mut self) -> Result<Option<Listed>> {
-        for step in [SHORT_STEP, LONG_STEP] {
-            let from = self.vault.store_time().checked_sub(step).ok();
-            let listed = list_tier(self.vault, self.source, self.tier, from).await?;
-            if let Some(newest) = listed.into_iter().rev().find(|l| l.manifest.is_some() && !l.void_hint) {
-                return Ok(Some(newest));
-            }
+/// The newest committed run of about the last year, for at most two listings.
+pub(crate) async fn newest_recent(vault: &Vault, source: &Name, tier: &Name) -> Result<Option<Listed>> {
+    for step in [SHORT_STEP, LOOK_BACK] {
+        let from = vault.store_time().checked_sub(step).ok();
+        let listed = list_tier(vault, source, tier, from, None).await?;
+        if let Some(newest) = listed.into_iter().rev().find(|l| l.manifest.is_some() && !l.void_hint) {
+            return Ok(Some(newest));
         }
-        Ok(None)
     }
-
-    /// The next window of committed runs, newest first; none when there are no more.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Listed>>> {
-        for step in self.steps.by_ref() {
-            let from = step.and_then(|step| self.vault.store_time().checked_sub(step).ok());
-            let mut listed = list_tier(self.vault, self.source, self.tier, from).await?;
-            listed.retain(|l| l.manifest.is_some() && self.seen_from.as_ref().is_none_or(|seen| l.id.run < *seen));
-            if let Some(oldest) = listed.first() {
-                self.seen_from = Some(oldest.id.run.clone());
-                listed.reverse();
-                return Ok(Some(listed));
-            }
-        }
-        Ok(None)
-    }
+    Ok(None)
 }
 
-/// The newest point of a tier whose `component` is good.
+/// The newest point of a tier whose `component` is good and not in doubt.
 async fn newest_good(
     vault: &Vault,
     source: &Name,
@@ -345,25 +319,28 @@ async fn newest_good(
     component: &Name,
     doubtful: &mut u64,
 ) -> Result<Option<Point>> {
-    let mut windows = NewestFirst::new(vault, source, tier);
-    let longest_run = vault.budget().limits().longest_run;
-    while let Some(window) = windows.next().await? {
-        for listed in window {
-            if mark_that_counts(vault, &listed, &MarkName::Deleted).await?.is_some() {
+    let mut seen_from: Option<RunId> = None;
+    for from in [vault.store_time().checked_sub(LOOK_BACK).ok(), None] {
+        let mut lookback = Lookback::new(vault, list_tier(vault, source, tier, from, None).await?);
+        for i in (0..lookback.len()).rev() {
+            let listed = lookback.run(i);
+            let seen = seen_from.as_ref().is_some_and(|seen| listed.id.run >= *seen);
+            if seen || mark_that_counts(vault, listed, &MarkName::Deleted).await?.is_some() {
                 continue;
             }
-            let Some(point) = vault.points().read_or_pass_over(&listed.id).await? else { continue };
-            if listed.clock_doubt(longest_run).is_some() {
-                let accepted = mark_that_counts(vault, &listed, &MarkName::Accepted).await?;
-                if accepted.is_none_or(|accepted| accepted.mark.manifest != point.sha256) {
-                    *doubtful += 1;
-                    continue;
-                }
+            let Some(point) = lookback.read(i).await?.filter(|point| point.is_good(component)) else { continue };
+            let sha256 = point.sha256;
+            if lookback.judge(i).await?.is_some() {
+                *doubtful += 1;
+                continue;
             }
-            if point.manifest.component(component).is_some_and(|found| found.outcome == Outcome::Good) {
+            // Deleted or exchanged since: the next one then.
+            let found = vault.points().read_or_pass_over(&lookback.run(i).id).await?;
+            if let Some(point) = found.filter(|point| point.sha256 == sha256) {
                 return Ok(Some(point));
             }
         }
+        seen_from = lookback.oldest().map(|listed| listed.id.run.clone()).or(seen_from);
     }
     Ok(None)
 }

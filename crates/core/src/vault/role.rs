@@ -15,7 +15,7 @@ use crate::vault::Purpose;
 ///
 /// assert!(Role::Writer.may(Right::Create, "items/prod-eu/daily/x"));
 /// assert!(!Role::Writer.may(Right::Get, "items/prod-eu/daily/x"));
-/// assert_eq!(Purpose::Hold.role(), Role::Keeper);
+/// assert_eq!(Purpose::Hold.roles(), [Role::Keeper]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -68,7 +68,7 @@ const fn grant(right: Right, under: &'static str) -> Grant {
 
 const READ: [Grant; 2] = [grant(Right::List, ""), grant(Right::Get, "")];
 
-const WRITER: [Grant; 7] = [
+const WRITER: [Grant; 8] = [
     grant(Right::List, ""),
     grant(Right::Create, "probe"),
     grant(Right::Create, "runs/"),
@@ -76,6 +76,7 @@ const WRITER: [Grant; 7] = [
     grant(Right::Create, "details/"),
     grant(Right::Create, "sigs/"),
     grant(Right::Create, "points/"),
+    grant(Right::Create, "history/"),
 ];
 
 const REPLICATOR: [Grant; 9] = [
@@ -92,12 +93,13 @@ const REPLICATOR: [Grant; 9] = [
 
 const VERIFIER: [Grant; 4] = [READ[0], READ[1], grant(Right::Create, "sigs/"), grant(Right::Create, "proofs/")];
 
-const PRUNER: [Grant; 12] = [
+const PRUNER: [Grant; 13] = [
     READ[0],
     READ[1],
     grant(Right::Create, "probe"),
     grant(Right::Create, "sigs/"),
     grant(Right::Create, "points/"),
+    grant(Right::Create, "history/"),
     grant(Right::Delete, "points/"),
     grant(Right::Delete, "items/"),
     grant(Right::Delete, "details/"),
@@ -159,7 +161,7 @@ impl Role {
     /// What its signing key is trusted for; nothing if it signs nothing.
     #[must_use]
     pub fn purposes(self) -> Vec<Purpose> {
-        Purpose::ALL.into_iter().filter(|purpose| purpose.role() == self).collect()
+        Purpose::ALL.into_iter().filter(|purpose| purpose.roles().contains(&self)).collect()
     }
 
     /// Whether it seals new items, and so needs the epoch's recipient.
@@ -194,16 +196,22 @@ impl Role {
 }
 
 impl Purpose {
-    /// The role whose key signs for it.
+    /// The roles whose keys sign for it.
     #[must_use]
-    pub fn role(self) -> Role {
+    pub fn roles(self) -> &'static [Role] {
         match self {
-            Self::Point => Role::Writer,
-            Self::Delete | Self::Void => Role::Pruner,
-            Self::Hold | Self::Release | Self::Accept | Self::Retire | Self::Canary => Role::Keeper,
-            Self::Proof => Role::Verifier,
-            Self::Copy => Role::Replicator,
+            Self::Point => &[Role::Writer],
+            Self::Delete | Self::Void => &[Role::Pruner],
+            Self::Hold | Self::Release | Self::Accept | Self::Retire | Self::Canary => &[Role::Keeper],
+            Self::Proof => &[Role::Verifier],
+            Self::Copy => &[Role::Replicator],
+            Self::History => &[Role::Writer, Role::Pruner],
         }
+    }
+
+    /// The same, in words.
+    pub(crate) fn role_names(self) -> String {
+        self.roles().iter().map(|role| role.name()).collect::<Vec<_>>().join(" or the ")
     }
 }
 
@@ -298,14 +306,13 @@ mod tests {
     fn a_writer_reads_and_deletes_nothing() {
         let rights: Vec<Right> = Role::Writer.grants().iter().map(|grant| grant.right).collect();
         assert!(rights.iter().all(|right| matches!(right, Right::List | Right::Create)), "{rights:?}");
-        assert_eq!(Role::Writer.purposes(), [Purpose::Point]);
+        assert_eq!(Role::Writer.purposes(), [Purpose::Point, Purpose::History]);
         assert!(!Role::Writer.opens());
     }
 
     #[test]
-    fn every_purpose_is_one_roles_and_names_are_read_back() {
-        let signed: usize = Role::ALL.iter().map(|role| role.purposes().len()).sum();
-        assert_eq!(signed, Purpose::ALL.len());
+    fn every_purpose_is_some_roles_and_names_are_read_back() {
+        assert!(Purpose::ALL.iter().all(|purpose| !purpose.roles().is_empty()));
         assert!(Role::ALL.iter().all(|role| role.name().parse::<Role>().unwrap() == *role));
         assert!("root".parse::<Role>().unwrap_err().to_string().contains("pruner"));
     }

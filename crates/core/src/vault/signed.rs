@@ -36,11 +36,13 @@ pub enum Purpose {
     Copy,
     /// Stating that a custodian can open an epoch's key.
     Canary,
+    /// Stating how an act ended.
+    History,
 }
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Point,
         Self::Void,
         Self::Delete,
@@ -51,6 +53,7 @@ impl Purpose {
         Self::Proof,
         Self::Copy,
         Self::Canary,
+        Self::History,
     ];
 
     /// The SSHSIG namespace, as `ssh-keygen -Y verify -n` and `allowed_signers` take it.
@@ -67,6 +70,7 @@ impl Purpose {
             Self::Proof => "backstay-proof-v1",
             Self::Copy => "backstay-copy-v1",
             Self::Canary => "backstay-canary-v1",
+            Self::History => "backstay-history-v1",
         }
     }
 }
