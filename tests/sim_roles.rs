@@ -198,7 +198,7 @@ async fn each_act_needs_exactly_the_rights_of_its_role_and_names_the_one_that_is
             used.insert((role, grant));
             let (store, result) = run(role, act, Some(&grant)).await;
             // What is written for later readers keeps no act from being done.
-            let signs_history = act == Act::Delete && (grant.right, grant.under) == (Right::Create, "sigs/");
+            let signs_history = matches!(act, Act::Delete) && (grant.right, grant.under) == (Right::Create, "sigs/");
             if grant.under == "history/" || signs_history {
                 result.unwrap_or_else(|error| panic!("{role} {act:?} without history: {error:?}"));
                 continue;
