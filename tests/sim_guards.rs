@@ -111,7 +111,11 @@ async fn a_vault_opens_only_where_and_as_it_is_meant() {
     let error = unpinned.build().await.expect_err("two vaults claim this place");
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
     assert_eq!(open().build().await.expect("ours is pinned").id(), world.keyring.vault_id());
+    world.remove(&format!("backstay-1.{}", other.keyring.vault_id())).await;
     world.remove(&format!("backstay-1.{}", world.keyring.vault_id())).await;
+    let error = open().build().await.expect_err("its beacon is gone");
+    assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains("put an empty"), "{error}");
+    world.overwrite(&format!("backstay-1.{}", other.keyring.vault_id()), "").await;
     let other = Vault::open_read_only(world.store.clone()).keyring(&other.keyring).build().await;
     assert_eq!(other.expect_err("the marker is another's").kind(), ErrorKind::Corrupt);
     world.overwrite("backstay-1.json", vec![b' '; 2 << 20]).await;

@@ -220,10 +220,14 @@ impl StatusRequest {
 }
 
 impl Status {
-    /// Whether every objective is met and nothing strange was found.
+    /// Whether each component has a good point, every objective is met and nothing strange was found.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        let late = self.tiers.iter().flat_map(|tier| &tier.components).any(|component| component.late);
+        let late = self
+            .tiers
+            .iter()
+            .flat_map(|tier| &tier.components)
+            .any(|component| component.late || component.newest.is_none());
         !late && self.strange.is_empty() && self.tiers.iter().all(|tier| tier.doubtful == 0)
     }
 }

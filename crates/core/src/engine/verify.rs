@@ -112,6 +112,10 @@ impl VerifyRequest {
     }
 
     async fn run(self) -> Result<VerifyReport> {
+        if self.depth == Depth::Checked && self.importers.is_empty() {
+            return Err(Error::new(ErrorKind::Invalid, "to check formats takes an importer for each component")
+                .advise("name them by `check(component, importer)`"));
+        }
         if self.record {
             self.vault.signer(Purpose::Proof)?;
         }

@@ -17,7 +17,7 @@ use crate::store::{Key, ListEntry, ListOptions, ObjectStore, PutOptions};
 use crate::vault::explain::Explained;
 use crate::vault::handle::{Access, Inner, Sealing, Vault};
 use crate::vault::layout;
-use crate::vault::settle::put_new;
+use crate::vault::settle::{find, put_new};
 use crate::vault::{AllowedSigners, Epoch, Identity, Keyring, Right, Role, RoleKeys, SigningKey, VaultId};
 
 /// The marker document.
@@ -310,6 +310,13 @@ impl VaultBuilder {
         let found = self.beacons().await?;
         let error = |kind, text: String| Error::new(kind, text).operation("open vault").with("store", &self.store);
         match (found.as_slice(), &self.id) {
+            ([], _) if find(&*self.store, &layout::marker()?).await?.is_some() => Err(error(
+                ErrorKind::Corrupt,
+                "here is a vault's marker without the empty beacon beside it".into(),
+            )
+            .advise(
+                "somebody removed the beacon: read the ID in backstay-1.json, and put an empty backstay-1.ID back",
+            )),
             ([], _) => Err(error(ErrorKind::NotFound, "there is no vault here".into())
                 .advise("check that the place is mounted and the prefix right; `Vault::create` makes a new one")),
             ([one], None) => one.parse(),

@@ -175,42 +175,40 @@ impl Points {
     }
 
     /// The newest point in which `component` is good, over all tiers. Doubtful points are passed over, and with a warning in
-    /// the log such as cannot be trusted.
+    /// the log such as cannot be trusted. A source in which nothing can be trusted does not count: anybody who may create
+    /// objects can make one up.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if no point has it, [`Invalid`](ErrorKind::Invalid) if several sources have points
-    /// and none was named.
+    /// [`NotFound`](ErrorKind::NotFound) if no point has it, [`Invalid`](ErrorKind::Invalid) if points of several sources
+    /// have it and none was named.
     pub async fn latest(&self, component: &str) -> Result<Point> {
         let component: Name = component.parse()?;
-        let source = self.only_source().await?;
-        let (mut newest, mut doubtful) = (None::<Point>, 0_u64);
-        for tier in self.tiers(&source).await? {
-            let found = newest_good(&self.vault, &source, &tier, &component, &mut doubtful).await?;
-            newest = newest.into_iter().chain(found).max_by_key(|point| point.id.run.clone());
+        let (mut found, mut doubtful) = (Vec::new(), 0_u64);
+        for source in self.sources().await? {
+            let mut newest = None::<Point>;
+            for tier in self.tiers(&source).await? {
+                let good = newest_good(&self.vault, &source, &tier, &component, &mut doubtful).await?;
+                newest = newest.into_iter().chain(good).max_by_key(|point| point.id.run.clone());
+            }
+            found.extend(newest);
         }
-        newest.ok_or_else(|| {
+        if let [first, second, ..] = found.as_slice() {
+            return Err(Error::new(ErrorKind::Invalid, "several sources have this component")
+                .with("component", &component)
+                .with("sources", format!("{}, {}", first.id.source, second.id.source))
+                .advise("name one by `source`"));
+        }
+        found.pop().ok_or_else(|| {
             let error = Error::new(ErrorKind::NotFound, "no point has this component whole")
-                .with("source", &source)
+                .with("vault", self.vault.id())
                 .with("component", &component);
             match doubtful {
-                0 => error.advise("`status` shows what there is"),
+                0 => error.advise("`status` shows what there is, and what cannot be trusted"),
                 _ => error
                     .with("doubtful", doubtful)
                     .advise("look at the doubtful points, and `accept` one that is good"),
             }
         })
-    }
-
-    async fn only_source(&self) -> Result<Name> {
-        let mut sources = self.sources().await?;
-        match (sources.pop(), sources.is_empty()) {
-            (Some(source), true) => Ok(source),
-            (None, _) => {
-                Err(Error::new(ErrorKind::NotFound, "the vault has no points yet").with("vault", self.vault.id()))
-            }
-            (Some(_), false) => Err(Error::new(ErrorKind::Invalid, "the vault has points of several sources")
-                .advise("name one by `source`")),
-        }
     }
 }
 
