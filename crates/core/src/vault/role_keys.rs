@@ -233,7 +233,7 @@ mod tests {
         fs::write(&file, &theirs).unwrap();
         keyring.issue(Role::Writer, &"host-7".parse().unwrap()).unwrap();
         let text = fs::read_to_string(&file).unwrap();
-        assert!(text.starts_with(&theirs) && text.contains("host-7 namespaces=\"backstay-point-v1\""), "{text}");
+        assert!(text.starts_with(&theirs) && text.contains("host-7 namespaces=\"backstay-point-v1,"), "{text}");
     }
 
     #[test]
