@@ -63,8 +63,9 @@ async fn main() -> Result<()> {
 
     println!("4. At home: from the moment of the theft the host's key is worth nothing");
     let signers = fs::read_to_string(place.path().join("keys/allowed_signers"))?;
-    let until = format!("backstay-point-v1\",valid-before=\"{theft}\"");
-    fs::write(place.path().join("keys/allowed_signers"), signers.replace("backstay-point-v1\"", &until))?;
+    let of_writer = "backstay-point-v1,backstay-history-v1\"";
+    let until = format!("{of_writer},valid-before=\"{theft}\"");
+    fs::write(place.path().join("keys/allowed_signers"), signers.replace(of_writer, &until))?;
     let owner = home(&folder, &data, &Keyring::open(place.path().join("keys"))?).await?;
     for key in &before {
         ensure(folder.join(key.as_str()).exists(), &format!("{key} is gone"))?;

@@ -58,7 +58,7 @@ const FORMAT: &str = "tar";
 /// component is then incomplete. So is a directory in which entries came or went while it was read, or since the export
 /// began: what moved in that time may be in neither place. A tree that is written to all the time is exported from a
 /// snapshot of its file system, or while a [hook](crate::source::Hook) holds its writers. A file of a name that restores
-/// reserve (`.backstay-partial`, `.backstay-unfinished`) and a directory that holds a vault are problems too, unless they
+/// reserve (`.backstay-partial`, `.backstay-unfinished`) and the vault that all this goes into are problems too, unless they
 /// are excluded. A missing directory is an error, and so in a backup is one that has nothing but directories in it: see
 /// [`ExportReport::empty`](crate::source::ExportReport).
 ///

@@ -20,7 +20,6 @@ use super::tar::writer::{END, Writer};
 use super::{DirectoryOptions, content, errno, identity, xattr};
 use crate::clock::{Clock as _, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
-use crate::vault::layout::MARKER;
 
 /// Flags to read a file: without following a link, waiting for a FIFO's other end or becoming a terminal's owner.
 pub(super) const READ: OFlags =
@@ -50,6 +49,8 @@ pub(super) struct Walk<'a> {
     device: u64,
     /// When the walk began.
     began: Time,
+    /// A file that marks the folder of the vault that all this goes into.
+    pub(super) beacon: Option<String>,
     tally: Tally,
     /// Called between looking at a file and reading it.
     #[cfg(test)]
@@ -90,6 +91,7 @@ impl<'a> Walk<'a> {
             entry: Entry::default(),
             links: Links::default(),
             device: 0,
+            beacon: None,
             began: now(),
             tally: Tally::default(),
             #[cfg(test)]
@@ -148,7 +150,9 @@ impl<'a> Walk<'a> {
         };
         let more = !level.listing.is_ended();
         match result {
-            Ok(()) if level.listing.has_file(MARKER.as_bytes()) => return self.vault(),
+            Ok(()) if self.beacon.as_ref().is_some_and(|beacon| level.listing.has_file(beacon.as_bytes())) => {
+                return self.vault();
+            }
             Ok(()) if more => self.stack.pin(),
             Ok(()) => {}
             Err(error) => {
@@ -159,20 +163,23 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The top directory holds a vault: one that lies in what it protects would double with every backup.
+    /// The top directory holds the vault that all this goes into: it would double with every backup.
     fn vault(&mut self) -> Result<()> {
         let Some(level) = self.stack.top_mut() else { return Ok(()) };
         level.listing = Listing::of_nothing();
         level.times = None;
         let included = level.included;
         if self.path.is_empty() {
-            return Err(Error::new(ErrorKind::Refused, "the directory is a vault")
+            return Err(Error::new(ErrorKind::Refused, "the directory is the vault of this backup")
                 .advise("name the directory that holds what is to be protected; a vault is copied by replication"));
         }
         if included {
-            self.tally.problem(&self.path, "is a vault and was not entered; `exclude` it, or let it lie elsewhere");
+            self.tally.problem(
+                &self.path,
+                "is the vault of this backup and was not entered; `exclude` it, or let it lie elsewhere",
+            );
         } else {
-            self.tally.note("is a vault and was not entered", &self.path);
+            self.tally.note("is the vault of this backup and was not entered", &self.path);
         }
         Ok(())
     }

@@ -225,7 +225,8 @@ impl Run {
                 exported.push(Exported::failed(configured, error));
                 continue;
             }
-            let request = ExportRequest::new(configured.name.clone(), self.point().clone(), self.started);
+            let mut request = ExportRequest::new(configured.name.clone(), self.point().clone(), self.started);
+            request.vault = Some(self.backstay.vault.id().clone());
             let sink = ComponentSink::new(self.sink.clone(), configured.name.clone());
             self.open.lock().unwrap_or_else(PoisonError::into_inner).push(sink.clone());
             let (run, places, allow_empty) = (self.sink.clone(), places.clone(), self.request.allow_empty);

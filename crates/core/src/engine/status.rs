@@ -220,15 +220,13 @@ impl StatusRequest {
 }
 
 impl Status {
-    /// Whether each component has a good point, every objective is met and nothing strange was found.
+    /// Whether each component has a good point in some tier, every objective is met and nothing strange was found.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        let late = self
-            .tiers
-            .iter()
-            .flat_map(|tier| &tier.components)
-            .any(|component| component.late || component.newest.is_none());
-        !late && self.strange.is_empty() && self.tiers.iter().all(|tier| tier.doubtful == 0)
+        let all = || self.tiers.iter().flat_map(|tier| &tier.components);
+        let somewhere: BTreeSet<&Name> = all().filter(|c| c.newest.is_some()).map(|c| &c.component).collect();
+        let well = all().all(|component| !component.late && somewhere.contains(&component.component));
+        well && self.strange.is_empty() && self.tiers.iter().all(|tier| tier.doubtful == 0)
     }
 }
 

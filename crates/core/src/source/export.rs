@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::error::Result;
 use crate::name::{Name, PointId};
 use crate::source::Facts;
+use crate::vault::VaultId;
 
 /// Turns a live component into named byte streams.
 ///
@@ -58,13 +59,15 @@ pub struct ExportRequest {
     pub point: PointId,
     /// When the run began, by our clock.
     pub started: Timestamp,
+    /// The vault that they go into: a source that holds it leaves it out, or it would double with every backup.
+    pub vault: Option<VaultId>,
 }
 
 impl ExportRequest {
     /// A request.
     #[must_use]
     pub fn new(component: Name, point: PointId, started: Timestamp) -> Self {
-        Self { component, point, started }
+        Self { component, point, started, vault: None }
     }
 }
 

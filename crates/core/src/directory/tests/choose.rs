@@ -19,8 +19,11 @@ fn make(names: &[&str]) -> tempfile::TempDir {
 }
 
 /// What an export with these options holds.
+/// Of the vault that these exports go to.
+const BEACON: &str = "backstay-1.ours";
+
 async fn chosen(directory: Directory) -> (Vec<String>, ExportReport) {
-    let (archive, report) = export_with(&directory, |_| {}).await.unwrap();
+    let (archive, report) = export_with(&directory, |walk| walk.beacon = Some(BEACON.to_owned())).await.unwrap();
     let target = tempfile::tempdir().unwrap();
     restore(&archive, target.path()).await;
     (tree(target.path()).into_iter().map(|(path, _)| path).collect(), report)
@@ -87,9 +90,10 @@ async fn names_that_a_restore_refuses_are_problems_at_the_export() {
 
 #[tokio::test]
 async fn a_vault_in_the_source_is_named_and_not_entered() {
-    let place = make(&["data", "backups/nightly/backstay-1.json", "backups/nightly/items/large", "backups/readme"]);
+    let place = make(&["data", "backups/nightly/backstay-1.ours", "backups/nightly/items/large", "backups/readme"]);
     let vault = "backups/nightly";
-    let (archive, report) = export_with(&Directory::new(place.path()), |_| {}).await.unwrap();
+    let aware = |walk: &mut Walk<'_>| walk.beacon = Some(BEACON.to_owned());
+    let (archive, report) = export_with(&Directory::new(place.path()), aware).await.unwrap();
     let problems: Vec<_> = report.problems.iter().map(|p| (&p.what[..], p.why.contains("`exclude` it"))).collect();
     assert_eq!(problems, [(vault, true)]);
     let target = tempfile::tempdir().unwrap();
@@ -103,8 +107,11 @@ async fn a_vault_in_the_source_is_named_and_not_entered() {
     let (found, report) = chosen(Directory::new(place.path()).include(["data", "lar?e"])).await;
     assert_eq!((found, report.problems), (vec!["data".to_owned()], vec![]));
 
-    let error = export_with(&Directory::new(place.path().join(vault)), |_| {}).await.err().unwrap();
+    let error = export_with(&Directory::new(place.path().join(vault)), aware).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    // A vault that somebody else fills is a directory like any other.
+    let (_, report) = export_with(&Directory::new(place.path()), |_| {}).await.unwrap();
+    assert_eq!(report.problems, []);
 }
 
 #[tokio::test]
