@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::error::ErrorKind;
 use crate::name::{Name, PointId};
 
@@ -101,6 +103,13 @@ pub enum Event {
         /// Which.
         point: PointId,
     },
+    /// The locks of a point's objects were extended.
+    LockExtended {
+        /// Which.
+        point: PointId,
+        /// None of them ends before this time of the store's clock.
+        until: Timestamp,
+    },
     /// A point and its bytes are gone.
     Deleted {
         /// Which.
@@ -126,6 +135,7 @@ impl Event {
             Self::ItemVerified { .. } => "item_verified",
             Self::RestoreProgress { .. } => "restore_progress",
             Self::Tombstoned { .. } => "tombstoned",
+            Self::LockExtended { .. } => "lock_extended",
             Self::Deleted { .. } => "deleted",
         }
     }

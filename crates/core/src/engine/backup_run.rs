@@ -96,7 +96,8 @@ impl Run {
         let point = PointId { source: plan.source.clone(), tier: plan.tier.clone(), run };
         let attempt = Tag::new(&**vault.random());
         let began = vault.clock().monotonic();
-        let sink = Arc::new(RunSink::new(vault, point, attempt, backstay.observers.clone()));
+        let tier = backstay.tier(plan.tier.as_str())?.1.clone();
+        let sink = Arc::new(RunSink::new(vault, point, attempt, backstay.observers.clone(), tier));
         Ok(Self { backstay, request, plan, sink, started, began, open: Mutex::default() })
     }
 
@@ -122,7 +123,7 @@ impl Run {
     async fn commit(&self, Prepared { exported, bytes, partial }: Prepared) -> Result<BackupReport> {
         let vault = &self.backstay.vault;
         let key = layout::manifest(self.point())?;
-        let meta = put_new(vault.store(), &key, bytes, &PutOptions::default()).await?;
+        let meta = put_new(vault.store(), &key, bytes, &self.sink.put_options()?).await?;
         vault.saw_store_time(meta.last_modified);
         self.backstay.observers.emit(&Event::Committed { point: self.point().clone(), partial });
         self.compare_with_seen(&exported);
@@ -303,7 +304,7 @@ impl Run {
         let bytes = manifest.to_bytes()?;
         check_length(&bytes, MAX_MANIFEST_BYTES, &layout::manifest(point)?)?;
         let signatures = |digest: &Sha256| layout::signatures(point, layout::SIGNED_POINT, digest);
-        vault.put_signature(&bytes, Purpose::Point, signatures).await?;
+        vault.put_signature(&bytes, Purpose::Point, signatures, &self.sink.put_options()?).await?;
         if manifest.status == Status::Partial {
             let hint = layout::point_file(point, &PointFile::PartialHint)?;
             put_new(vault.store(), &hint, Bytes::new(), &PutOptions::default()).await?;

@@ -8,6 +8,7 @@ use crate::engine::backup::BackupRequest;
 use crate::engine::hooks::ConfiguredHook;
 use crate::engine::prune::PruneRequest;
 use crate::engine::restore::RestoreRequest;
+use crate::engine::roll_locks::RollRequest;
 use crate::engine::status::StatusRequest;
 use crate::engine::stop::Runs;
 use crate::engine::verify::VerifyRequest;
@@ -115,6 +116,12 @@ impl Backstay {
         PruneRequest::new(self.0.clone(), tier.into())
     }
 
+    /// Extends the locks on the newest good points, by a plan: the keeper's act, to be repeated like a prune. As long as
+    /// newer runs fail it keeps the last good point locked; where they go well there is nothing to do.
+    pub fn roll_locks_forward(&self) -> RollRequest {
+        RollRequest::new(self.0.clone())
+    }
+
     /// How old the newest good item of each component is, against the objectives; await the request.
     pub fn status(&self) -> StatusRequest {
         StatusRequest::new(self.0.clone())
@@ -208,7 +215,12 @@ impl BackstayBuilder {
             tier.covers.iter().for_each(|name| unknown(name, format!("tier {:?}", tier.name)));
         }
         let mut tier_names = BTreeSet::new();
+        let has_locks = self.vault.store().capabilities().locks;
         for tier in &self.tiers {
+            if tier.lock.is_some() && !has_locks {
+                let (tier, store) = (&tier.name, self.vault.store());
+                problems.push(format!("tier {tier:?} has a lock, and the store cannot lock: {store}"));
+            }
             problems.extend(tier.problems().iter().map(ToString::to_string));
             if !tier_names.insert(tier.name.clone()) {
                 problems.push(format!("two tiers are called {:?}", tier.name));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha256;
 use crate::engine::builder::Inner;
 use crate::engine::prune::{PruneAction, PrunePlan, PruneStep};
-use crate::engine::prune_facts::{hold_now, may_go_from};
+use crate::engine::prune_facts::{hold_now, lock_now, may_go_from};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observers};
 use crate::name::PointId;
@@ -20,9 +20,6 @@ use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::manifest::MAX_MANIFEST_BYTES;
 use crate::vault::mark::{Mark, MarkKind, VerifiedMark, WorkList};
 use crate::vault::points::list_run;
-
-/// So many objects are deleted with one call: the limit of S3.
-const DELETE_BATCH: usize = 1000;
 
 /// What a prune did.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -50,7 +47,9 @@ pub(crate) async fn apply(backstay: &Arc<Inner>, plan: PrunePlan) -> Result<Prun
             if error.is_retryable() || error.kind() == ErrorKind::Cancelled {
                 return Err(error.with("point", &step.id));
             }
-            failed.push(Problem::new(step.id.to_string(), &error));
+            // Bytes that somebody locked stay until the lock ends, and the tombstone with them: a later prune takes them.
+            let places = if error.kind() == ErrorKind::Locked { &mut report.left } else { &mut failed };
+            places.push(Problem::new(step.id.to_string(), &error));
         }
     }
     let Some(first) = failed.first() else { return Ok(report) };
@@ -174,10 +173,13 @@ impl Pruner<'_> {
         self.vault.delete_all(vec![tombstone.into()]).await
     }
 
-    /// Lists again; a hold that counts ends the deletion.
+    /// Lists again; a hold that counts, or a lock on the manifest, ends the deletion.
     async fn held(&self, id: &PointId, report: &mut PruneReport) -> Result<bool> {
         let Some(run) = list_run(self.vault, id).await? else { return Ok(false) };
-        let hold = hold_now(self.vault, &run).await?;
+        let hold = match hold_now(self.vault, &run).await? {
+            Some(hold) => Some(hold),
+            None => lock_now(self.vault, id, self.began).await?,
+        };
         report.left.extend(hold.iter().map(|hold| Problem::new(id.to_string(), hold)));
         Ok(hold.is_some())
     }
@@ -211,18 +213,15 @@ impl Pruner<'_> {
     /// Deletes keys in order, on a versioned store every version of each.
     async fn delete_keys(&self, keys: impl IntoIterator<Item = Key>) -> Result<()> {
         let versioned = self.vault.store().capabilities().versions;
-        let mut batch: Vec<ObjectRef> = Vec::new();
+        let mut all: Vec<ObjectRef> = Vec::new();
         for key in keys {
             if versioned {
-                batch.extend(self.versions(&key).await?);
+                all.extend(self.versions(&key).await?);
             } else {
-                batch.push(key.into());
-            }
-            if batch.len() >= DELETE_BATCH {
-                self.vault.delete_all(std::mem::take(&mut batch)).await?;
+                all.push(key.into());
             }
         }
-        if batch.is_empty() { Ok(()) } else { self.vault.delete_all(batch).await }
+        self.vault.delete_all(all).await
     }
 
     async fn versions(&self, key: &Key) -> Result<Vec<ObjectRef>> {

@@ -13,6 +13,7 @@ use crate::event::{Event, Observers};
 use crate::name::{Name, PointId, Tag};
 use crate::source::{Facts, ItemSink, ItemSpec, ItemWriter};
 use crate::store::PutOptions;
+use crate::tier::Tier;
 use crate::vault::details::{ItemLine, StoredParts};
 use crate::vault::encode::{EncodeOptions, Encoder};
 use crate::vault::handle::{Sealing, Vault};
@@ -29,16 +30,23 @@ pub(crate) struct RunSink {
     pub(crate) point: PointId,
     pub(crate) attempt: Tag,
     pub(crate) observers: Observers,
+    tier: Tier,
     next_item: AtomicU32,
 }
 
 impl RunSink {
-    pub(crate) fn new(vault: Vault, point: PointId, attempt: Tag, observers: Observers) -> Self {
-        Self { vault, point, attempt, observers, next_item: AtomicU32::new(0) }
+    pub(crate) fn new(vault: Vault, point: PointId, attempt: Tag, observers: Observers, tier: Tier) -> Self {
+        Self { vault, point, attempt, observers, tier, next_item: AtomicU32::new(0) }
     }
 
     pub(crate) fn wrapping(&self) -> Wrapping {
         Wrapping { sealed: matches!(self.vault.sealing(), Sealing::To(_)) }
+    }
+
+    /// How what belongs to the point is put: locked from then on as the tier says. The manifest comes last, so no lock of
+    /// the point ends after its manifest's.
+    pub(crate) fn put_options(&self) -> Result<PutOptions> {
+        Ok(PutOptions { lock: self.tier.lock_from(self.vault.store_time())?, ..PutOptions::default() })
     }
 
     /// Opens an encoder on a key of this attempt.
@@ -49,7 +57,7 @@ impl RunSink {
         };
         let options = EncodeOptions { recipient, size_hint, ..EncodeOptions::default() };
         let (store, random) = (self.vault.shared_store(), &**self.vault.random());
-        Encoder::open(store, key, PutOptions::default(), options, self.vault.budget(), random).await
+        Encoder::open(store, key, self.put_options()?, options, self.vault.budget(), random).await
     }
 }
 

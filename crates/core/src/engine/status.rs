@@ -126,7 +126,7 @@ impl StatusRequest {
     ) -> Result<(TierStatus, BTreeSet<Name>)> {
         let vault = &self.backstay.vault;
         let name: Name = tier.name.parse()?;
-        let facts = TierFacts::gather(vault, &self.backstay.source, &name, at).await?;
+        let facts = TierFacts::gather(vault, &self.backstay.source, &name).await?;
         strange.extend(facts.strange);
         let covered = self.backstay.covered(tier);
         let mut missing: BTreeSet<&Name> = covered.iter().map(|component| &component.name).collect();

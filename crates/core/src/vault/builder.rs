@@ -17,6 +17,7 @@ use crate::store::{Key, ListEntry, ListOptions, ObjectStore, PutOptions};
 use crate::vault::handle::{Access, Inner, Sealing, Vault};
 use crate::vault::layout;
 use crate::vault::settle::put_new;
+use crate::vault::undelete::undelete_files;
 use crate::vault::{AllowedSigners, Epoch, Identity, Keyring, SigningKey, VaultId};
 
 /// The marker document.
@@ -47,6 +48,7 @@ pub struct VaultBuilder {
     epoch: Option<Epoch>,
     sealed_epoch: Option<(Key, Bytes)>,
     unencrypted: bool,
+    undelete_since: Option<Timestamp>,
     identities: Vec<Identity>,
     signer: Option<SigningKey>,
     trust: Option<AllowedSigners>,
@@ -65,6 +67,7 @@ impl VaultBuilder {
             epoch: None,
             sealed_epoch: None,
             unencrypted: false,
+            undelete_since: None,
             identities: Vec::new(),
             signer: None,
             trust: None,
@@ -107,6 +110,14 @@ impl VaultBuilder {
     /// Writes items that anybody can read who can read the store.
     pub fn danger_unencrypted(mut self) -> Self {
         self.unencrypted = true;
+        self
+    }
+
+    /// First takes the delete markers off the vault's own files that were put on them after `time` of the store's clock:
+    /// the way back into an emptied bucket with versions. Needs the right to delete. Points come back one by one, by
+    /// [`Vault::undelete`].
+    pub fn undelete_since(mut self, time: Timestamp) -> Self {
+        self.undelete_since = Some(time);
         self
     }
 
@@ -157,6 +168,9 @@ impl VaultBuilder {
         self.check()?;
         if self.create {
             self.make().await?;
+        }
+        if let Some(since) = self.undelete_since {
+            undelete_files(&*self.store, since).await.map_err(|error| error.operation("open vault"))?;
         }
         let id = self.recognise().await?;
         if self.access == Access::Read {
@@ -217,6 +231,14 @@ impl VaultBuilder {
                 (Some(_), None) => {}
             }
         }
+        wrong(
+            self.undelete_since.is_some() && (self.create || self.access == Access::Read),
+            "`undelete_since` changes a vault: use it with `Vault::open`",
+        );
+        wrong(
+            self.undelete_since.is_some() && !self.store.capabilities().versions,
+            "the store keeps no versions, so nothing that was deleted can come back",
+        );
         wrong(self.create && self.id.is_none(), "a new vault needs an ID: `id` or `keyring`");
         wrong(
             self.create && !self.unencrypted && self.sealed_epoch.is_none(),
@@ -277,7 +299,11 @@ impl VaultBuilder {
         let error = |kind, text: String| Error::new(kind, text).operation("open vault").with("store", &self.store);
         match (found.as_slice(), &self.id) {
             ([], _) => Err(error(ErrorKind::NotFound, "there is no vault here".into())
-                .advise("check that the place is mounted and the prefix right; `Vault::create` makes a new one")),
+                .advise(if self.store.capabilities().versions {
+                    "check the prefix; if it was emptied, `as_of` of the store shows what was, and `undelete_since` opens it"
+                } else {
+                    "check that the place is mounted and the prefix right; `Vault::create` makes a new one"
+                })),
             ([one], None) => one.parse(),
             ([one], Some(id)) if *one == id.to_string() => Ok(id.clone()),
             ([other], Some(id)) => Err(error(ErrorKind::Refused, format!("here is vault {other}, not {id}"))

@@ -1,10 +1,15 @@
-//! Create-only puts whose answer may get lost: settled by a listing, because a writer may not read.
+//! Create-only puts whose answer may get lost: settled by a listing, because a writer may not read. And deletes of many.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Key, ListEntry, ListOptions, ObjectMeta, ObjectStore, Prefix, PutOptions};
+use crate::store::{
+    DeleteOutcome, Key, ListEntry, ListOptions, ObjectMeta, ObjectRef, ObjectStore, Prefix, PutOptions,
+};
+
+/// So many objects are deleted with one call: the limit of S3.
+const DELETE_BATCH: usize = 1000;
 
 /// Creates an object whose key no other attempt uses, or whose key is derived from its content. A key that is taken by as
 /// many bytes was taken by this call or by its twin.
@@ -48,6 +53,17 @@ pub(crate) async fn settle(
 /// Whether a call that failed so may have been carried out.
 pub(crate) fn is_unsure(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Throttled | ErrorKind::Other)
+}
+
+/// Deletes objects, all that can be; the first that stays is the error.
+pub(crate) async fn delete_all(store: &dyn ObjectStore, what: &[ObjectRef]) -> Result<()> {
+    let mut stays = None;
+    for batch in what.chunks(DELETE_BATCH) {
+        for DeleteOutcome { object, result, .. } in store.delete(batch).await? {
+            stays = stays.or(result.err().map(|error| error.with("key", object.key)));
+        }
+    }
+    stays.map_or(Ok(()), Err)
 }
 
 /// What a listing says of one key.

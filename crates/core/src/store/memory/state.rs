@@ -130,7 +130,7 @@ impl State {
                 if lines.is_empty() {
                     continue;
                 }
-                if let Some(folder) = folder_of(key, prefix).filter(|_| options.folders) {
+                if let Some(folder) = prefix.folder_of(key).filter(|_| options.folders) {
                     from = Bound::Included(after_folder(folder.as_str()));
                     page.push(ListEntry::Folder(folder));
                     continue 'range;
@@ -204,12 +204,6 @@ fn lines(contents: &[Content], versions: bool) -> Vec<ObjectMeta> {
         true => newest_first.map(line).collect(),
         false => newest_first.take(1).map(line).filter(|meta| !meta.delete_marker).collect(),
     }
-}
-
-fn folder_of(key: &str, prefix: &Prefix) -> Option<Prefix> {
-    let start = prefix.as_str().len();
-    let end = start + key[start..].find('/')? + 1;
-    Prefix::new(&key[..end]).ok()
 }
 
 fn not_locked(content: &Content, now: Timestamp) -> Result<()> {
