@@ -42,6 +42,8 @@ async fn listed(vault: &Vault) -> Vec<PointId> {
 /// What somebody with every right but locks does to a bucket.
 async fn empty(world: &World) {
     for key in world.keys("").await {
+        // Twice, as a thief's tool may: then two markers lie on each other.
+        world.remove(&key).await;
         world.remove(&key).await;
     }
 }
@@ -114,6 +116,7 @@ async fn an_overwritten_bucket_reads_as_it_was() {
             world.overwrite(&key, format!("ransom {round}")).await;
             if round % 3 == 0 {
                 world.remove(&key).await;
+                world.remove(&key).await;
                 world.overwrite(&key, "").await;
             }
         }
@@ -144,7 +147,8 @@ async fn an_overwritten_bucket_reads_as_it_was() {
         let held = view.hold(&points[0], &"audit".parse().expect("a name"), "why").await;
         assert_eq!(held.expect_err("the past").kind(), ErrorKind::Refused);
     }
-    let earlier = vault.as_of(points[1].run.time()).expect("it has versions");
+    let before_the_second = points[1].run.time() - Duration::from_secs(1);
+    let earlier = vault.as_of(before_the_second).expect("it has versions");
     assert_eq!(listed(&earlier).await, points[..1], "at that time there was one");
     let plain = World::new(4).await.vault().await;
     assert_eq!(plain.as_of(well).expect_err("no versions").kind(), ErrorKind::Unsupported);
@@ -152,11 +156,12 @@ async fn an_overwritten_bucket_reads_as_it_was() {
 
 #[tokio::test(start_paused = true)]
 async fn an_emptied_bucket_comes_back() {
-    let (world, backstay, points, well) = three_points().await;
+    let (world, backstay, points, _) = three_points().await;
     let vault = backstay.vault();
     vault.hold(&points[0], &"audit".parse().expect("a name"), "why").await.expect("held");
     let retired = "legacy".parse().expect("a name");
     vault.retire(&"prod-eu".parse().expect("a name"), &retired, "gone").await.expect("retired");
+    vault.undelete(&points[2]).await.expect_err("nothing of it is deleted");
     // Once deleted and taken back: the tombstone that lies below its marker must stay there.
     let one = Backstay::builder("prod-eu", world.vault().await).export("db", exporter(&[]));
     let one = one.tier(backstay::Tier::new("daily").keep(backstay::Keep::last(1))).build().expect("well formed");
@@ -200,7 +205,6 @@ async fn an_emptied_bucket_comes_back() {
     let plan = program(vault, exporter(&[])).prune("daily").plan().await.expect("a plan");
     assert!(plan.strange.is_empty() && plan.steps[0].reason.contains("held by"), "{plan}");
     assert_eq!(plan.count(PruneAction::Keep), 3, "{plan}");
-    let _ = well;
 }
 
 #[tokio::test(start_paused = true)]

@@ -35,7 +35,8 @@ pub struct RollPlan {
     pub made_at: Timestamp,
     /// One step per point that is the newest good one of a component in its tier.
     pub steps: Vec<RollStep>,
-    /// What a person should look at: objects that are missing or not as long as signed.
+    /// What a person should look at: objects that are missing or not as long as signed, components without a good point,
+    /// keys that are nobody's, marks that do not count.
     pub strange: Vec<String>,
 }
 
@@ -107,6 +108,7 @@ impl RollRequest {
         let Some(until) = tier.lock_from(now)?.and_then(|lock| lock.until) else { return Ok(()) };
         let half = now.saturating_add(until.duration_since(now) / 2).unwrap_or(until);
         let facts = TierFacts::gather(vault, &self.0.source, &tier.name.parse()?).await?;
+        strange.extend(facts.strange);
         for summary in facts.points.iter().rev().filter(|point| point.state != PointState::Doubtful) {
             if missing.is_empty() {
                 break;

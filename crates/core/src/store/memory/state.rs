@@ -78,11 +78,10 @@ impl State {
         let Some(contents) = self.objects.get_mut(what.key.as_str()) else { return Ok(()) };
         match &what.version {
             None if versioned => {
-                if contents.last().is_some_and(|newest| !newest.meta.delete_marker) {
-                    let mut marker = ObjectMeta::new(what.key.clone(), 0, now);
-                    marker.delete_marker = true;
-                    self.push(marker, Bytes::new(), versioned);
-                }
+                // On top of another marker too, as S3 does.
+                let mut marker = ObjectMeta::new(what.key.clone(), 0, now);
+                marker.delete_marker = true;
+                self.push(marker, Bytes::new(), versioned);
                 return Ok(());
             }
             None => {
