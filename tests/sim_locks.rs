@@ -86,7 +86,10 @@ async fn everything_of_a_point_is_locked_from_its_put_on() {
             .build()
             .expect("well formed");
         let point = backstay.backup("daily").await.expect("a backup").id;
-        assert!((store.calls(Operation::Part) > 1) == in_parts && store.calls(Operation::Protect) == 0, "locked in the put");
+        assert!(
+            (store.calls(Operation::Part) > 1) == in_parts && store.calls(Operation::Protect) == 0,
+            "locked in the put"
+        );
         let keys = of_point(&world, &point).await;
         assert_eq!(keys.len(), 5, "two items, details, signature, manifest: {keys:?}");
         let manifest: Key = format!("points/{point}.json").parse().expect("a key");
@@ -117,7 +120,8 @@ async fn a_store_without_locks_is_refused_with_all_other_problems() {
         .build();
     let error = built.expect_err("the folder has no locks");
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    for told in ["tier \"daily\" has a lock", "tier \"weekly\" has a lock", "\"nothing\"", "a lock's time is not positive"]
+    for told in
+        ["tier \"daily\" has a lock", "tier \"weekly\" has a lock", "\"nothing\"", "a lock's time is not positive"]
     {
         assert!(error.to_string().contains(told), "{told}: {error}");
     }
@@ -197,7 +201,10 @@ async fn the_newest_good_point_stays_locked_while_newer_runs_fail() {
     }
     assert!((6..=9).contains(&extended), "every fifth day, not every day: {extended}");
     let vault = backstay.vault();
-    vault.retire(&"prod-eu".parse().expect("a name"), &"legacy".parse().expect("a name"), "gone").await.expect("retired");
+    vault
+        .retire(&"prod-eu".parse().expect("a name"), &"legacy".parse().expect("a name"), "gone")
+        .await
+        .expect("retired");
     let plan = backstay.roll_locks_forward().plan().await.expect("a plan");
     assert_eq!(plan.steps.iter().map(|step| step.id.clone()).collect::<Vec<_>>(), [second], "{plan}");
 
@@ -279,8 +286,12 @@ async fn the_signed_versions_are_locked_not_what_a_thief_put_over_them() {
     world.clock.advance(DAY * 6);
     roll(&backstay).await.expect("locked");
     for key in &keys {
-        let lines: Vec<_> =
-            world.store.list(&Prefix::new(key.as_str()).expect("a prefix"), &ListOptions::versions()).try_collect().await.expect("listed");
+        let lines: Vec<_> = world
+            .store
+            .list(&Prefix::new(key.as_str()).expect("a prefix"), &ListOptions::versions())
+            .try_collect()
+            .await
+            .expect("listed");
         let metas = lines.into_iter().filter_map(|line| match line {
             backstay::store::ListEntry::Object(meta) => Some(meta),
             _ => None,
@@ -299,7 +310,10 @@ async fn a_damaged_newest_point_does_not_stand_alone() {
     let item = world.keys(&format!("items/{}", points[2])).await.remove(0);
     world.remove(&item).await;
     let plan = backstay.roll_locks_forward().plan().await.expect("a plan");
-    assert_eq!(plan.steps.iter().map(|step| step.id.clone()).collect::<Vec<_>>(), [points[2].clone(), points[1].clone()]);
+    assert_eq!(
+        plan.steps.iter().map(|step| step.id.clone()).collect::<Vec<_>>(),
+        [points[2].clone(), points[1].clone()]
+    );
     assert!(plan.strange[0].contains(&item) && plan.to_string().contains("damaged"), "{plan}");
     let error = plan.apply().await.expect_err("one object cannot be locked");
     assert_eq!(error.kind(), ErrorKind::Partial);

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay::engine::PruneAction;
-use backstay::store::{
-    Key, ListEntry, ListOptions, ObjectStore, ObjectStoreExt, Operation, Prefix, PutOptions,
-};
+use backstay::store::{Key, ListEntry, ListOptions, ObjectStore, ObjectStoreExt, Operation, Prefix, PutOptions};
 use backstay::{Backstay, Clock, Depth, ErrorKind, MemoryStore, PointId, Result, Vault};
 use backstay_testkit::SeededRandom;
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
@@ -67,7 +65,8 @@ async fn a_view_of_any_moment_shows_what_the_store_showed_then() {
     let names = ["a", "a.b", "b/c", "b/d/e", "b/d/f", "b0", "c/x", "c/y"];
     let mut after = ListOptions::folders();
     after.start_after = Some("b/c".to_owned());
-    let ways = [("", ListOptions::default()), ("", ListOptions::folders()), ("b/", ListOptions::folders()), ("", after)];
+    let ways =
+        [("", ListOptions::default()), ("", ListOptions::folders()), ("b/", ListOptions::folders()), ("", after)];
     let mut history = Vec::new();
     for round in 0..200_u32 {
         let name = names[(random.next_u64() % 8) as usize];
@@ -83,7 +82,8 @@ async fn a_view_of_any_moment_shows_what_the_store_showed_then() {
         }
         let mut contents = BTreeMap::new();
         for name in names {
-            contents.insert(name, store.get_bytes(&name.parse().expect("a key"), 10).await.map_err(|error| error.kind()));
+            contents
+                .insert(name, store.get_bytes(&name.parse().expect("a key"), 10).await.map_err(|error| error.kind()));
         }
         history.push((world.clock.now(), shown, contents));
         world.clock.advance(Duration::from_secs(1));
@@ -266,7 +266,10 @@ async fn a_crash_at_any_store_call_of_the_way_back_shows_only_whole_points_and_i
             let view = Vault::open_read_only(world.store.clone()).keyring(&world.keyring).build().await;
             if let Ok(view) = view {
                 for point in listed(&view).await {
-                    assert_eq!(restored(&view, &point).await.unwrap_or_else(|error| panic!("{place}: {error}"))[0].1, TEXT);
+                    assert_eq!(
+                        restored(&view, &point).await.unwrap_or_else(|error| panic!("{place}: {error}"))[0].1,
+                        TEXT
+                    );
                 }
             }
             come_back(&world, Arc::new(world.store.clone()), &points, well)

@@ -82,7 +82,9 @@ impl RollRequest {
         let (vault, source) = (&self.0.vault, &self.0.source);
         vault.check_writable()?;
         if self.0.tiers.iter().all(|tier| tier.lock.is_none()) {
-            return Err(Error::new(ErrorKind::Invalid, "no tier has a lock").advise("give one its lock by `Tier::lock`"));
+            return Err(
+                Error::new(ErrorKind::Invalid, "no tier has a lock").advise("give one its lock by `Tier::lock`")
+            );
         }
         let made_at = vault.store().now().await?;
         let (mut steps, mut strange) = (Vec::new(), Vec::new());

@@ -129,7 +129,8 @@ async fn signatures(vault: &Vault, store: &dyn ObjectStore, point: &Point) -> Re
             ListEntry::Object(meta) => Some(meta.key),
             ListEntry::Folder(_) => None,
         };
-        let by_trusted = |key: &Key| layout::signature_key_id(&prefix, key).is_some_and(|id| trusted.iter().any(|t| t == id));
+        let by_trusted =
+            |key: &Key| layout::signature_key_id(&prefix, key).is_some_and(|id| trusted.iter().any(|t| t == id));
         std::future::ready(Ok(key.filter(by_trusted)))
     });
     keys.try_collect().await

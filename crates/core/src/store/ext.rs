@@ -116,6 +116,7 @@ pub trait ObjectStoreExt: ObjectStore {
     ///
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) on a store without versions.
+    #[expect(clippy::wrong_self_convention, reason = "\"as of\" is one word, and every layer takes its store")]
     fn as_of(self, time: Timestamp) -> Result<AsOf>
     where
         Self: Sized,

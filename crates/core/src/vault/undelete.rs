@@ -53,7 +53,8 @@ pub(crate) async fn delete_markers(
         if pile.iter().all(|marker| marker.last_modified > since) {
             for marker in pile.drain(..) {
                 let version = marker.version.ok_or_else(|| {
-                    Error::new(ErrorKind::Other, "the store told no version of a delete marker").with("key", &marker.key)
+                    Error::new(ErrorKind::Other, "the store told no version of a delete marker")
+                        .with("key", &marker.key)
                 })?;
                 found.push(ObjectRef::version(marker.key, version));
             }
