@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay::engine::PruneAction;
-use backstay::store::{Key, ListEntry, ListOptions, ObjectStore, ObjectStoreExt, Operation, Prefix, PutOptions};
+use backstay::store::{
+    HeadOptions, Key, ListEntry, ListOptions, ObjectRef, ObjectStore, ObjectStoreExt, Operation, Prefix, PutOptions,
+};
 use backstay::{Backstay, Clock, Depth, ErrorKind, MemoryStore, PointId, Result, Vault};
 use backstay_testkit::SeededRandom;
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
@@ -170,6 +172,13 @@ async fn an_emptied_bucket_comes_back() {
     // A custodian that was removed before stays removed.
     world.overwrite("keys/e1.gone.age", "sealed to somebody who left").await;
     world.remove("keys/e1.gone.age").await;
+    // Of this one only the marker is left.
+    world.overwrite("keys/a.gone.age", "sealed to somebody who left").await;
+    let key: Key = "keys/a.gone.age".parse().expect("a key");
+    let version = world.store.head(&key, &HeadOptions::default()).await.expect("it is there").version;
+    world.remove("keys/a.gone.age").await;
+    let content = ObjectRef::version(key, version.expect("a version"));
+    world.store.delete(&[content]).await.expect("an answer").remove(0).result.expect("deleted");
     world.clock.advance(HOUR);
     let since = world.clock.now();
     world.clock.advance(HOUR);
@@ -265,6 +274,7 @@ async fn a_crash_at_any_store_call_of_the_way_back_shows_only_whole_points_and_i
             let place = format!("call {k}, lost answer: {lost_answer}");
             let view = Vault::open_read_only(world.store.clone()).keyring(&world.keyring).build().await;
             if let Ok(view) = view {
+                assert!(!world.keys("keys/").await.is_empty(), "{place}: a vault without its keys opens");
                 for point in listed(&view).await {
                     assert_eq!(
                         restored(&view, &point).await.unwrap_or_else(|error| panic!("{place}: {error}"))[0].1,

@@ -77,3 +77,24 @@ pub(crate) async fn find(store: &dyn ObjectStore, key: &Key) -> Result<Option<Ob
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Lock, MemoryStore, ObjectStoreExt as _};
+
+    #[tokio::test]
+    async fn one_object_that_stays_keeps_no_other() {
+        let store = MemoryStore::new();
+        let mut what = Vec::new();
+        for i in 0..DELETE_BATCH + 500 {
+            let key: Key = format!("k/{i:04}").parse().unwrap();
+            store.put_new(&key, "x").await.unwrap();
+            what.push(ObjectRef::from(key));
+        }
+        store.protect(&what[3], &Lock { hold: true, ..Lock::default() }).await.unwrap();
+        let error = delete_all(&store, &what).await.unwrap_err();
+        assert_eq!((error.kind(), error.context("key")), (ErrorKind::Locked, Some("k/0003")));
+        assert_eq!(store.list(&Prefix::all(), &ListOptions::default()).count().await, 1);
+    }
+}

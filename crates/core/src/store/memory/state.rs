@@ -101,13 +101,17 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn protect(&mut self, what: &ObjectRef, lock: &Lock) -> Result<()> {
+    pub(super) fn protect(&mut self, what: &ObjectRef, lock: &Lock, now: Timestamp) -> Result<()> {
         let contents = self.objects.get_mut(what.key.as_str()).map(Vec::as_mut_slice).unwrap_or_default();
         let content = match &what.version {
             None => contents.last_mut(),
             version => contents.iter_mut().find(|content| content.meta.version == *version),
         };
         let content = content.filter(|content| !content.meta.delete_marker).ok_or_else(|| absent(&what.key))?;
+        let weaker = |old: Lock| lock.until < old.until || (lock.bypassable && !old.bypassable);
+        if content.meta.lock.is_some_and(|old| old.until > Some(now) && lock.until.is_some() && weaker(old)) {
+            return Err(Error::new(ErrorKind::Locked, "a lock is never weakened").with("key", &what.key));
+        }
         content.meta.lock = Some(content.meta.lock.map_or(*lock, |old| old.extended_by(lock)));
         Ok(())
     }
