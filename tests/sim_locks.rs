@@ -207,6 +207,17 @@ async fn the_newest_good_point_stays_locked_while_newer_runs_fail() {
         .expect("retired");
     let plan = backstay.roll_locks_forward().plan().await.expect("a plan");
     assert_eq!(plan.steps.iter().map(|step| step.id.clone()).collect::<Vec<_>>(), [second], "{plan}");
+    // Good after all: from then on it is guarded again.
+    let both = Backstay::builder("prod-eu", world.vault().await)
+        .export("db", exporter(&[("rows", TEXT)]))
+        .export("legacy", exporter(&[("rows", TEXT)]))
+        .tier(locked_tier())
+        .build()
+        .expect("well formed");
+    world.clock.advance(DAY);
+    both.backup("daily").await.expect("both are good");
+    let plan = both.roll_locks_forward().plan().await.expect("a plan");
+    assert!(plan.steps.len() == 1 && plan.steps[0].reason.contains("db, legacy"), "{plan}");
 
     let without = Backstay::builder("prod-eu", world.vault().await).export("db", exporter(&[]));
     let without = without.tier(Tier::new("daily").keep(Keep::last(2))).build().expect("well formed");

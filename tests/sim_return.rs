@@ -170,13 +170,13 @@ async fn an_emptied_bucket_comes_back() {
     one.prune("daily").plan().await.expect("a plan").apply().await.expect("a tombstone");
     vault.undelete(&points[1]).await.expect("taken back");
     // A custodian that was removed before stays removed.
-    world.overwrite("keys/e1.gone.age", "sealed to somebody who left").await;
-    world.remove("keys/e1.gone.age").await;
-    // Of this one only the marker is left.
     world.overwrite("keys/a.gone.age", "sealed to somebody who left").await;
-    let key: Key = "keys/a.gone.age".parse().expect("a key");
-    let version = world.store.head(&key, &HeadOptions::default()).await.expect("it is there").version;
     world.remove("keys/a.gone.age").await;
+    // Of this one, which is listed just before the epoch's key, only the marker is left.
+    world.overwrite("keys/b.gone.age", "sealed to somebody who left").await;
+    let key: Key = "keys/b.gone.age".parse().expect("a key");
+    let version = world.store.head(&key, &HeadOptions::default()).await.expect("it is there").version;
+    world.remove("keys/b.gone.age").await;
     let content = ObjectRef::version(key, version.expect("a version"));
     world.store.delete(&[content]).await.expect("an answer").remove(0).result.expect("deleted");
     world.clock.advance(HOUR);

@@ -1,6 +1,6 @@
 //! Planning which locks are extended, so that the newest good points stay locked while newer runs fail.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -17,7 +17,6 @@ use crate::retention::PointState;
 use crate::tier::Tier;
 use crate::vault::VaultId;
 use crate::vault::manifest::Outcome;
-use crate::vault::points::Point;
 
 /// A roll of locks that is asked for: make its plan, look at it, apply it.
 #[must_use = "no lock is extended before a plan is applied"]
@@ -86,61 +85,52 @@ impl RollRequest {
                 Error::new(ErrorKind::Invalid, "no tier has a lock").advise("give one its lock by `Tier::lock`")
             );
         }
-        let made_at = vault.store().now().await?;
-        let (mut steps, mut strange) = (Vec::new(), Vec::new());
-        let retired = retired(vault, source, &mut strange).await?;
+        let (vault_id, source, made_at) = (vault.id().clone(), source.clone(), vault.store().now().await?);
+        let mut plan = RollPlan { vault: vault_id, source, made_at, steps: Vec::new(), strange: Vec::new() };
+        let retired = retired(vault, &plan.source, &mut plan.strange).await?;
         for tier in &self.0.tiers {
-            let covered = self.0.covered(tier).into_iter().map(|component| component.name.clone());
-            let covered = covered.filter(|name| !retired.contains_key(name)).collect();
-            self.plan_tier(tier, covered, made_at, &mut steps, &mut strange).await?;
+            self.plan_tier(tier, &retired, &mut plan).await?;
         }
-        Ok(RollPlan { vault: vault.id().clone(), source: source.clone(), made_at, steps, strange })
+        Ok(plan)
     }
 
-    /// Reads points from the newest back until each component was found good, in a point that is all there.
-    async fn plan_tier(
-        &self,
-        tier: &Tier,
-        mut missing: BTreeSet<Name>,
-        now: Timestamp,
-        steps: &mut Vec<RollStep>,
-        strange: &mut Vec<String>,
-    ) -> Result<()> {
-        let vault = &self.0.vault;
+    /// Reads points from the newest back until each component was found good, in a point that is all there, or retired.
+    async fn plan_tier(&self, tier: &Tier, retired: &BTreeMap<Name, Timestamp>, plan: &mut RollPlan) -> Result<()> {
+        let (vault, now) = (&self.0.vault, plan.made_at);
         let Some(until) = tier.lock_from(now)?.and_then(|lock| lock.until) else { return Ok(()) };
         let half = now.saturating_add(until.duration_since(now) / 2).unwrap_or(until);
-        let facts = TierFacts::gather(vault, &self.0.source, &tier.name.parse()?).await?;
-        strange.extend(facts.strange);
+        let facts = TierFacts::gather(vault, &plan.source, &tier.name.parse()?).await?;
+        plan.strange.extend(facts.strange);
+        let mut missing: BTreeSet<&Name> = self.0.covered(tier).into_iter().map(|component| &component.name).collect();
         for summary in facts.points.iter().rev().filter(|point| point.state != PointState::Doubtful) {
+            missing.retain(|name| retired.get(*name).is_none_or(|from| summary.id.run.time() > *from));
             if missing.is_empty() {
                 break;
             }
             let Some(point) = vault.points().read_or_pass_over(&summary.id).await? else { continue };
-            let good = good_of(&point, &missing);
+            let good =
+                |name: &&Name| point.manifest.component(name).is_some_and(|found| found.outcome == Outcome::Good);
+            let good: Vec<&Name> = missing.iter().copied().filter(good).collect();
             if good.is_empty() {
                 continue;
             }
             let stored = Stored::of(vault, &point).await?;
-            let names = good.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+            let names = good.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
             let mut reason = format!("the newest good point of {names}");
             if stored.problems.is_empty() {
                 missing.retain(|name| !good.contains(name));
             } else {
                 reason.push_str(", but damaged, so the one before is locked as well");
-                strange.extend(stored.problems.iter().map(|problem| format!("{}: {problem}", point.id)));
+                plan.strange.extend(stored.problems.iter().map(|problem| format!("{}: {problem}", point.id)));
             }
             let locked_until = stored.locked_until();
             let extend_to = locked_until.is_none_or(|locked| locked < half).then_some(until);
-            steps.push(RollStep { id: point.id, locked_until, extend_to, reason });
+            plan.steps.push(RollStep { id: point.id.clone(), locked_until, extend_to, reason });
         }
-        strange.extend(missing.iter().map(|name| format!("tier {}: no good point of {name} to lock", tier.name)));
+        let missing = missing.into_iter().filter(|name| !retired.contains_key(*name));
+        plan.strange.extend(missing.map(|name| format!("tier {}: no good point of {name} to lock", tier.name)));
         Ok(())
     }
-}
-
-fn good_of(point: &Point, wanted: &BTreeSet<Name>) -> Vec<Name> {
-    let good = point.manifest.components.iter().filter(|component| component.outcome == Outcome::Good);
-    good.map(|component| component.name.clone()).filter(|name| wanted.contains(name)).collect()
 }
 
 impl PlannedRoll {
