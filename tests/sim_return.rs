@@ -73,7 +73,7 @@ async fn a_view_of_any_moment_shows_what_the_store_showed_then() {
     for round in 0..200_u32 {
         let name = names[(random.next_u64() % 8) as usize];
         let key: Key = name.parse().expect("a key");
-        if random.next_u64() % 3 == 0 {
+        if random.next_u64().is_multiple_of(3) {
             store.delete(&[key.into()]).await.expect("memory deletes");
         } else {
             store.put(&key, format!("{round}").into(), &PutOptions::overwrite()).await.expect("memory takes it");
