@@ -30,16 +30,7 @@ pub struct World {
 impl World {
     /// A world with a new vault.
     pub async fn new(seed: u64) -> Self {
-        let world = Self::without_vault(seed);
-        Vault::create(world.store.clone())
-            .keyring(&world.keyring)
-            .clock(world.clock.clone())
-            .random(SeededRandom::new(seed + 1))
-            .budget(inline_budget())
-            .build()
-            .await
-            .expect("a vault is made in memory");
-        world
+        world_on(MemoryStore::new(), seed).await
     }
 
     pub fn without_vault(seed: u64) -> Self {
@@ -108,6 +99,21 @@ impl World {
         let key: Key = key.parse().expect("a key");
         self.store.delete(&[key.into()]).await.expect("memory deletes");
     }
+}
+
+/// A world with a new vault on this store.
+pub async fn world_on(store: MemoryStore, seed: u64) -> World {
+    let mut world = World::without_vault(seed);
+    world.store = store.with_clock(Arc::new(world.clock.clone()));
+    Vault::create(world.store.clone())
+        .keyring(&world.keyring)
+        .clock(world.clock.clone())
+        .random(SeededRandom::new(seed + 1))
+        .budget(inline_budget())
+        .build()
+        .await
+        .expect("a vault is made in memory");
+    world
 }
 
 /// No threads: a simulation on a current-thread runtime replays bit for bit.

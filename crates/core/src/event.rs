@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorKind;
@@ -131,6 +132,13 @@ pub enum Event {
         /// Which.
         point: PointId,
     },
+    /// The locks of a point's objects were extended.
+    LockExtended {
+        /// Which.
+        point: PointId,
+        /// None of them ends before this time of the store's clock.
+        until: Timestamp,
+    },
     /// A point and its bytes are gone.
     Deleted {
         /// Which.
@@ -176,6 +184,7 @@ impl Event {
             Self::RestoreProgress { .. } => "restore_progress",
             Self::RestoreDone { .. } => "restore_done",
             Self::Tombstoned { .. } => "tombstoned",
+            Self::LockExtended { .. } => "lock_extended",
             Self::Deleted { .. } => "deleted",
             Self::Adopted { .. } => "adopted",
             Self::Voided { .. } => "voided",

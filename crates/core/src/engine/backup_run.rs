@@ -109,7 +109,8 @@ impl Run {
         let attempt = Tag::new(&**vault.random());
         let log = ActLog::begin(&vault, point.source.clone(), point.run.clone(), Act::Backup);
         let observers = log.with(&backstay.observers);
-        let sink = Arc::new(RunSink::new(vault, point, attempt, observers.clone()));
+        let tier = backstay.tier(plan.tier.as_str())?.1.clone();
+        let sink = Arc::new(RunSink::new(vault, point, attempt, observers.clone(), tier));
         Ok(Self { backstay, request, plan, sink, started, log, observers, open: Mutex::default() })
     }
 
@@ -135,7 +136,7 @@ impl Run {
     /// Makes the point exist: the manifest, create-only.
     async fn commit(&self, Prepared { exported, bytes, partial, until }: Prepared) -> Result<BackupReport> {
         let vault = &self.backstay.vault;
-        let Committed { at, certain } = vault.commit(self.point(), bytes, &PutOptions::default()).await?;
+        let Committed { at, certain } = vault.commit(self.point(), bytes, &self.sink.put_options()?).await?;
         vault.saw_store_time(at);
         self.observers.emit(&Event::Committed { point: self.point().clone(), partial });
         if !certain {
@@ -283,7 +284,7 @@ impl Run {
         let items = exported.iter().flat_map(Exported::restorable).map(|item| DetailLine::Item(item.line.clone()));
         let size = exported.iter().map(|e| 512 + 512 * e.items.len() as u64).sum();
         let lines = std::iter::once(configuration).chain(components).chain(items).map(|line| line.to_line());
-        self.backstay.vault.put_lines(key, size, lines).await
+        self.backstay.vault.put_lines(key, self.sink.put_options()?, size, lines).await
     }
 
     fn manifest(&self, exported: &[Exported], previous: Option<RunId>, details: DetailsRef) -> Manifest {
@@ -319,7 +320,7 @@ impl Run {
         let bytes = manifest.to_bytes()?;
         check_length(&bytes, MAX_MANIFEST_BYTES, &layout::manifest(point)?)?;
         let signatures = |digest: &Sha256| layout::signatures(point, layout::SIGNED_POINT, digest);
-        let signed = vault.put_signature(&bytes, Purpose::Point, signatures).await?;
+        let signed = vault.put_signature(&bytes, Purpose::Point, signatures, &self.sink.put_options()?).await?;
         // A sweep may be taking the run's items away: to commit now could make a point without them.
         if signed.last_modified > until {
             return Err(Error::new(ErrorKind::Refused, "the run took longer than any run may, so it may be given up")

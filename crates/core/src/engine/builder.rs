@@ -11,6 +11,7 @@ use crate::engine::options::OptionsRequest;
 use crate::engine::prune::PruneRequest;
 use crate::engine::recovery_kit::RecoveryKitRequest;
 use crate::engine::restore::RestoreRequest;
+use crate::engine::roll_locks::RollRequest;
 use crate::engine::status::StatusRequest;
 use crate::engine::stop::Runs;
 use crate::engine::sweep::SweepRequest;
@@ -127,6 +128,12 @@ impl Backstay {
     /// What the store answers. A hook that fails is part of the report, and the next adoption tries it again.
     pub async fn adopt(&self) -> Result<AdoptReport> {
         adopt(&self.0, None).await.map_err(|error| error.operation("adopt"))
+    }
+
+    /// Extends the locks on the newest good points, by a plan: the keeper's act, to be repeated like a prune. As long as
+    /// newer runs fail it keeps the last good point locked; where they go well there is nothing to do.
+    pub fn roll_locks_forward(&self) -> RollRequest {
+        RollRequest::new(self.0.clone())
     }
 
     /// How old the newest good item of each component is, against the objectives; await the request.
@@ -256,7 +263,12 @@ impl BackstayBuilder {
             tier.covers.iter().for_each(|name| unknown(name, format!("tier {:?}", tier.name)));
         }
         let mut tier_names = BTreeSet::new();
+        let has_locks = self.vault.store().capabilities().locks;
         for tier in &self.tiers {
+            if tier.lock.is_some() && !has_locks {
+                let (tier, store) = (&tier.name, self.vault.store());
+                problems.push(format!("tier {tier:?} has a lock, and the store cannot lock: {store}"));
+            }
             problems.extend(tier.problems().iter().map(ToString::to_string));
             if !tier_names.insert(tier.name.clone()) {
                 problems.push(format!("two tiers are called {:?}", tier.name));

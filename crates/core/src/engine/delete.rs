@@ -7,9 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Key, ListEntry, ListOptions, ObjectRef, Prefix};
 use crate::vault::Vault;
 use crate::vault::points::CLOCK_TOLERANCE;
-
-/// So many objects are deleted with one call: the limit of S3.
-const DELETE_BATCH: usize = 1000;
+use crate::vault::settle::delete_all;
 
 impl Vault {
     /// The store's time, if ours agrees with it: a wrong clock would let everything look old.
@@ -38,27 +36,21 @@ impl Vault {
     /// Deletes keys in order, on a versioned store every version of each.
     pub(crate) async fn delete_keys(&self, keys: impl IntoIterator<Item = Key>) -> Result<()> {
         let versioned = self.store().capabilities().versions;
-        let mut batch: Vec<ObjectRef> = Vec::new();
+        let mut all: Vec<ObjectRef> = Vec::new();
         for key in keys {
             if versioned {
-                batch.extend(self.versions(&key).await?);
+                all.extend(self.versions(&key).await?);
             } else {
-                batch.push(key.into());
-            }
-            if batch.len() >= DELETE_BATCH {
-                self.delete_all(std::mem::take(&mut batch)).await?;
+                all.push(key.into());
             }
         }
-        if batch.is_empty() { Ok(()) } else { self.delete_all(batch).await }
+        self.delete_all(all).await
     }
 
-    /// Deletes objects; the first that stays is the error.
+    /// Deletes objects, all that can be; the first that stays is the error.
     pub(crate) async fn delete_all(&self, what: Vec<ObjectRef>) -> Result<()> {
         self.check_writable()?;
-        for outcome in self.store().delete(&what).await? {
-            outcome.result.map_err(|error| error.with("key", &outcome.object.key))?;
-        }
-        Ok(())
+        delete_all(self.store(), &what).await
     }
 
     async fn versions(&self, key: &Key) -> Result<Vec<ObjectRef>> {

@@ -68,22 +68,30 @@ impl Vault {
         self.put_mark(&mark).await.map(drop).map_err(|error| error.operation("mark").with("point", point))
     }
 
-    /// Takes a deletion back while its grace lasts.
+    /// Takes a deletion back while its grace lasts. On a store with versions it also takes the delete markers off a point
+    /// that somebody deleted without a plan, as long as the versions are kept: its bytes first, its manifest last, so that
+    /// it shows only when it is whole. What was interrupted goes on at the next call.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if the point is not being deleted; [`Refused`](ErrorKind::Refused) once its manifest
+    /// [`NotFound`](ErrorKind::NotFound) if nothing of the point was deleted; [`Untrusted`](ErrorKind::Untrusted) or
+    /// [`Corrupt`](ErrorKind::Corrupt) if it was also overwritten: [`as_of`](Self::as_of) reads it; [`Refused`](ErrorKind::Refused) once its manifest
     /// is gone, and in the last hour of the grace, by the store's time, because the deletion may be about to begin.
     pub async fn undelete(&self, point: &PointId) -> Result<()> {
         // Nothing is signed here, but taking back is for who may delete.
         self.signer(Purpose::Delete)?;
-        let verified = self.get_mark(point, &MarkName::Deleted).await?;
+        let verified = match self.get_mark(point, &MarkName::Deleted).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return if self.bring_back(point).await? { Ok(()) } else { Err(error) };
+            }
+            other => other?,
+        };
         let refused = |text: &'static str, advice: &'static str| {
             Err(Error::new(ErrorKind::Refused, text).operation("undelete").with("point", point).advise(advice))
         };
         if too_late(&verified, self.store().now().await?) {
             return refused("the grace is over or ends soon", "restore from the point at once, or from a replica");
         }
-        if find(self.store(), &layout::manifest(point)?).await?.is_none() {
+        if find(self.store(), &layout::manifest(point)?).await?.is_none() && !self.bring_back(point).await? {
             return refused("its deletion has begun", "restore from a replica");
         }
         let key = layout::point_file(point, &PointFile::Mark(MarkName::Deleted))?;

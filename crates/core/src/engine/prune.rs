@@ -138,7 +138,7 @@ impl PruneRequest {
         vault.signer(Purpose::Delete)?;
         vault.check_may_delete().await?;
         let now = vault.agreed_time().await?;
-        let mut facts = TierFacts::gather(vault, source, &tier_name, now).await?;
+        let mut facts = TierFacts::gather(vault, source, &tier_name).await?;
         if facts.points.is_empty() && facts.dying.is_empty() && vault.points().sources().await?.is_empty() {
             return Err(Error::new(ErrorKind::Refused, "the vault has no point at all").with("vault", vault).advise(
                 "if it had some, find out who emptied it before anything is deleted; if it is new, make a backup first",
@@ -151,7 +151,9 @@ impl PruneRequest {
         let (decisions, last_words) = loop {
             let proposals = policy.propose(&facts.points, &zoned);
             let mut decisions = decide(&facts.points, proposals, now, &facts.protected);
-            if facts.unmask(vault, &mut lookback, &policy, &zoned, &decisions).await? {
+            if facts.unmask(vault, &mut lookback, &policy, &zoned, &decisions).await?
+                || facts.find_locked(vault, now, &decisions).await?
+            {
                 continue;
             }
             // What was marked before is guarded once more: the point that stood for it may be gone or damaged since.
@@ -225,7 +227,7 @@ impl PruneRequest {
 }
 
 impl PlannedPrune {
-    /// Does what the plan says, point by point; looks again before each step and leaves what is held meanwhile. May be
+    /// Does what the plan says, point by point; looks again before each step and leaves what is held or locked meanwhile. May be
     /// interrupted: a later plan goes on where it stopped.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use crate::digest::Sha256;
 use crate::engine::builder::Inner;
 use crate::engine::history::ActLog;
 use crate::engine::prune::{PruneAction, PrunePlan, PruneStep};
-use crate::engine::prune_facts::{hold_now, may_go_from};
+use crate::engine::prune_facts::{hold_now, lock_now, may_go_from};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observers};
 use crate::name::{PointId, RunId};
@@ -67,7 +67,9 @@ async fn apply_steps(vault: &Vault, observers: &Observers, plan: &PrunePlan) -> 
             if error.is_retryable() || error.kind() == ErrorKind::Cancelled {
                 return Err(error.with("point", &step.id));
             }
-            failed.push(Problem::new(step.id.to_string(), &error));
+            // Bytes that somebody locked stay until the lock ends, and the tombstone with them: a later prune takes them.
+            let places = if error.kind() == ErrorKind::Locked { &mut report.left } else { &mut failed };
+            places.push(Problem::new(step.id.to_string(), &error));
         }
     }
     let Some(first) = failed.first() else { return Ok(report) };
@@ -196,10 +198,13 @@ impl Pruner<'_> {
         self.vault.delete_all(vec![tombstone.into()]).await
     }
 
-    /// Lists again; a hold that counts ends the deletion.
+    /// Lists again; a hold that counts, or a lock on the manifest, ends the deletion.
     async fn held(&self, id: &PointId, report: &mut PruneReport) -> Result<bool> {
         let Some(run) = list_run(self.vault, id).await? else { return Ok(false) };
-        let hold = hold_now(self.vault, &run).await?;
+        let hold = match hold_now(self.vault, &run).await? {
+            Some(hold) => Some(hold),
+            None => lock_now(self.vault, id, self.began).await?,
+        };
         report.left.extend(hold.iter().map(|hold| Problem::new(id.to_string(), hold)));
         Ok(hold.is_some())
     }

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use crate::error::{ErrorKind, Result};
 use crate::event::{Event, Observers};
 use crate::name::{Name, PointId};
-use crate::retention::{PointState, PointSummary};
-use crate::store::{Key, ListEntry, ListOptions};
+use crate::retention::{Action, Decision, PointState, PointSummary};
+use crate::store::{HeadOptions, Key, ListEntry, ListOptions};
 use crate::vault::Vault;
 use crate::vault::layout::{self, MarkName};
 use crate::vault::manifest::{Outcome, Status};
@@ -46,16 +46,16 @@ pub(crate) struct Dying {
 }
 
 impl TierFacts {
-    pub(crate) async fn gather(vault: &Vault, source: &Name, tier: &Name, now: Timestamp) -> Result<Self> {
+    pub(crate) async fn gather(vault: &Vault, source: &Name, tier: &Name) -> Result<Self> {
         let (listed, strangers) = list_tier_and_strangers(vault, source, tier).await?;
         let mut facts = Self { strange: strangers, ..Self::default() };
         for run in listed {
-            facts.add(vault, run, now).await?;
+            facts.add(vault, run).await?;
         }
         Ok(facts)
     }
 
-    async fn add(&mut self, vault: &Vault, run: Listed, now: Timestamp) -> Result<()> {
+    async fn add(&mut self, vault: &Vault, run: Listed) -> Result<()> {
         let id = run.id.clone();
         if run.marks.contains(&MarkName::Deleted)
             && let Some(tombstone) = self.mark(vault, &id, &MarkName::Deleted).await?
@@ -63,10 +63,10 @@ impl TierFacts {
             self.dying.push(Dying { id, tombstone, stands: run.manifest.is_some() });
             return Ok(());
         }
-        let Some(manifest) = &run.manifest else {
+        if run.manifest.is_none() {
             self.strange.extend(run.marks.iter().map(|mark| format!("{id}.{mark}: there is no such point")));
             return Ok(());
-        };
+        }
         let mut state = PointState::Complete;
         if run.partial_hint || run.void_hint {
             match vault.points().get(&id).await {
@@ -94,8 +94,6 @@ impl TierFacts {
         }
         if let Some(hold) = self.standing_hold(vault, &run).await? {
             self.protected.insert(id.clone(), hold);
-        } else if let Some(until) = manifest.lock.and_then(|lock| lock.until).filter(|until| *until > now) {
-            self.protected.insert(id.clone(), format!("locked until {until}"));
         }
         self.points.push(PointSummary::new(id.clone(), id.run.time(), state));
         self.listed.push(run);
@@ -116,6 +114,19 @@ impl TierFacts {
     fn protect_doubtful(&mut self, id: &PointId, why: String) {
         self.protected.entry(id.clone()).or_insert_with(|| format!("doubtful: {why}; it waits for an acceptance"));
         self.doubts.insert(id.clone(), why);
+    }
+
+    /// Protects those of the points that are to expire whose manifest is locked; a listing does not tell locks on every
+    /// store. Says whether one was found, so that all must be decided anew.
+    pub(crate) async fn find_locked(&mut self, vault: &Vault, now: Timestamp, decisions: &[Decision]) -> Result<bool> {
+        let mut found = false;
+        for decision in decisions.iter().filter(|decision| decision.action == Action::Expire) {
+            if let Some(lock) = lock_now(vault, &decision.id, now).await? {
+                self.protected.insert(decision.id.clone(), lock);
+                found = true;
+            }
+        }
+        Ok(found)
     }
 
     /// Whether a person took the point, as it is now, in spite of a doubt.
@@ -159,6 +170,18 @@ impl TierFacts {
 /// The hold that keeps a run from being deleted at this very moment.
 pub(crate) async fn hold_now(vault: &Vault, run: &Listed) -> Result<Option<String>> {
     TierFacts::default().standing_hold(vault, run).await
+}
+
+/// The lock on a point's manifest, which no lock of its other objects outlasts.
+pub(crate) async fn lock_now(vault: &Vault, id: &PointId, now: Timestamp) -> Result<Option<String>> {
+    if !vault.store().capabilities().locks {
+        return Ok(None);
+    }
+    match vault.store().head(&layout::manifest(id)?, &HeadOptions::default()).await {
+        Ok(meta) => Ok(meta.lock.filter(|lock| lock.holds(now)).map(|lock| lock.to_string())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The components that a point holds good, for the guard of the newest good one. Of a point that shall stand for others that

@@ -12,6 +12,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observers};
 use crate::name::{Name, PointId, Tag};
 use crate::source::{Facts, ItemSink, ItemSpec, ItemWriter};
+use crate::store::PutOptions;
+use crate::tier::Tier;
 use crate::vault::details::{ItemLine, StoredParts};
 use crate::vault::encode::Encoder;
 use crate::vault::handle::Vault;
@@ -28,12 +30,19 @@ pub(crate) struct RunSink {
     pub(crate) point: PointId,
     pub(crate) attempt: Tag,
     pub(crate) observers: Observers,
+    tier: Tier,
     next_item: AtomicU32,
 }
 
 impl RunSink {
-    pub(crate) fn new(vault: Vault, point: PointId, attempt: Tag, observers: Observers) -> Self {
-        Self { vault, point, attempt, observers, next_item: AtomicU32::new(0) }
+    pub(crate) fn new(vault: Vault, point: PointId, attempt: Tag, observers: Observers, tier: Tier) -> Self {
+        Self { vault, point, attempt, observers, tier, next_item: AtomicU32::new(0) }
+    }
+
+    /// How what belongs to the point is put: locked from then on as the tier says. The manifest comes last, so no lock of
+    /// the point ends after its manifest's.
+    pub(crate) fn put_options(&self) -> Result<PutOptions> {
+        Ok(PutOptions { lock: self.tier.lock_from(self.vault.store_time())?, ..PutOptions::default() })
     }
 }
 
@@ -101,7 +110,7 @@ impl ItemSink for ComponentSink {
         let run = &self.0.run;
         let number = run.next_item.fetch_add(1, Ordering::Relaxed);
         let key = layout::item(&run.point, &run.attempt, number, &self.0.component, run.vault.wrapping())?;
-        let encoder = Arc::new(Mutex::new(Some(run.vault.encoder(key, spec.size_hint).await?)));
+        let encoder = Arc::new(Mutex::new(Some(run.vault.encoder(key, run.put_options()?, spec.size_hint).await?)));
         self.items().open.push((spec.name.clone(), encoder.clone()));
         Ok(Box::new(Writer { sink: self.clone(), spec, encoder, bytes: 0, told: 0 }))
     }

@@ -144,7 +144,7 @@ impl StatusRequest {
     ) -> Result<(TierStatus, BTreeSet<Name>)> {
         let vault = &self.backstay.vault;
         let name: Name = tier.name.parse()?;
-        let mut facts = TierFacts::gather(vault, &self.backstay.source, &name, at).await?;
+        let mut facts = TierFacts::gather(vault, &self.backstay.source, &name).await?;
         let mut lookback = Lookback::new(vault, std::mem::take(&mut facts.listed));
         let covered = self.backstay.covered(tier);
         let mut missing: BTreeSet<&Name> = covered.iter().map(|component| &component.name).collect();

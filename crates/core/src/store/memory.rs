@@ -28,7 +28,8 @@ const PAGE: usize = 1000;
 
 /// A store that forgets everything when its last clone is dropped. Clones share their content.
 ///
-/// It is as strict as the strictest real store: it refuses a key that is the folder of another, and parts of uneven size.
+/// It is as strict as the strictest real store: it refuses a key that is the folder of another, parts of uneven size, and
+/// a lock that is weaker than the one that holds.
 ///
 /// ```
 /// use backstay_core::store::{MemoryStore, ObjectStoreExt};
@@ -159,7 +160,7 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn protect(&self, what: &ObjectRef, lock: &Lock) -> Result<()> {
-        self.state().protect(what, lock)
+        self.state().protect(what, lock, self.clock.now())
     }
 }
 

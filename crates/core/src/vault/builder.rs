@@ -18,6 +18,7 @@ use crate::vault::explain::Explained;
 use crate::vault::handle::{Access, Inner, Sealing, Vault};
 use crate::vault::layout;
 use crate::vault::settle::{find, put_new};
+use crate::vault::undelete::undelete_files;
 use crate::vault::{AllowedSigners, Epoch, Identity, Keyring, Right, Role, RoleKeys, SigningKey, VaultId};
 
 /// The marker document.
@@ -50,6 +51,7 @@ pub struct VaultBuilder {
     epochs: Vec<Epoch>,
     sealed_epoch: Option<(Key, Bytes)>,
     unencrypted: bool,
+    undelete_since: Option<Timestamp>,
     identities: Vec<Identity>,
     signer: Option<SigningKey>,
     trust: Option<AllowedSigners>,
@@ -69,6 +71,7 @@ impl VaultBuilder {
             epochs: Vec::new(),
             sealed_epoch: None,
             unencrypted: false,
+            undelete_since: None,
             identities: Vec::new(),
             signer: None,
             trust: None,
@@ -130,6 +133,14 @@ impl VaultBuilder {
         self
     }
 
+    /// First takes the delete markers off the vault's own files that were put on them after `time` of the store's clock:
+    /// the way back into an emptied bucket with versions. Needs the right to delete. Points come back one by one, by
+    /// [`Vault::undelete`].
+    pub fn undelete_since(mut self, time: Timestamp) -> Self {
+        self.undelete_since = Some(time);
+        self
+    }
+
     /// Opens epoch keys with this custodian's identity, to read.
     pub fn unlock_with(mut self, identity: Identity) -> Self {
         self.identities.push(identity);
@@ -178,6 +189,9 @@ impl VaultBuilder {
         self.check()?;
         if self.create {
             self.make().await?;
+        }
+        if let Some(since) = self.undelete_since {
+            undelete_files(&*self.store, since).await.map_err(|error| error.operation("open vault"))?;
         }
         let id = self.recognise().await?;
         if self.access == Access::Read || self.role.is_some_and(|role| role.may(Right::Get, layout::MARKER)) {
@@ -250,6 +264,14 @@ impl VaultBuilder {
                 (Some(_), None) => {}
             }
         }
+        wrong(
+            self.undelete_since.is_some() && (self.create || self.access == Access::Read),
+            "`undelete_since` changes a vault: use it with `Vault::open`",
+        );
+        wrong(
+            self.undelete_since.is_some() && !self.store.capabilities().versions,
+            "the store keeps no versions, so nothing that was deleted can come back",
+        );
         wrong(self.create && self.id.is_none(), "a new vault needs an ID: `id` or `keyring`");
         wrong(
             self.create && !self.unencrypted && self.sealed_epoch.is_none(),
@@ -318,7 +340,11 @@ impl VaultBuilder {
                 "somebody removed the beacon: read the ID in backstay-1.json, and put an empty backstay-1.ID back",
             )),
             ([], _) => Err(error(ErrorKind::NotFound, "there is no vault here".into())
-                .advise("check that the place is mounted and the prefix right; `Vault::create` makes a new one")),
+                .advise(if self.store.capabilities().versions {
+                    "check the prefix; if it was emptied, `as_of` of the store shows what was, and `undelete_since` opens it"
+                } else {
+                    "check that the place is mounted and the prefix right; `Vault::create` makes a new one"
+                })),
             ([one], None) => one.parse(),
             ([one], Some(id)) if *one == id.to_string() => Ok(id.clone()),
             ([other], Some(id)) => Err(error(ErrorKind::Refused, format!("here is vault {other}, not {id}"))

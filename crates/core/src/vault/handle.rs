@@ -10,6 +10,7 @@ use crate::budget::Budget;
 use crate::clock::{Clock, Random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::ObjectStore;
+use crate::store::layer::AsOf;
 use crate::vault::builder::VaultBuilder;
 use crate::vault::points::Points;
 use crate::vault::{AllowedSigners, Epoch, Identity, Purpose, Role, SigningKey, VaultId};
@@ -111,6 +112,17 @@ impl Vault {
         VaultBuilder::open(Arc::new(store), Access::Read)
     }
 
+    /// The vault as it was at `time` of the store's clock, to read: points can be listed, verified and restored through a
+    /// flood of overwrites and delete markers, as long as the store keeps the versions. See [`AsOf`].
+    ///
+    /// Where even the marker is gone, open a view of the store: `Vault::open_read_only(store.as_of(time)?)`.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) on a store without versions.
+    pub fn as_of(&self, time: Timestamp) -> Result<Self> {
+        AsOf::new(self.shared_store(), time).map(|store| self.read_through(store))
+    }
+
     /// Which vault this is.
     #[must_use]
     pub fn id(&self) -> &VaultId {
@@ -137,6 +149,26 @@ impl Vault {
 
     pub(crate) fn new(inner: Inner) -> Self {
         Self(Arc::new(inner))
+    }
+
+    /// The same vault through a view of its store, to read only.
+    pub(crate) fn read_through(&self, view: impl ObjectStore) -> Self {
+        let Inner { id, sealing, identities, trust, budget, clock, random, skew, epochs, .. } = &*self.0;
+        let epochs = epochs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self::new(Inner {
+            store: Arc::new(view),
+            id: id.clone(),
+            access: Access::Read,
+            sealing: sealing.clone(),
+            identities: identities.clone(),
+            signer: None,
+            trust: trust.clone(),
+            budget: budget.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            skew: AtomicI64::new(skew.load(Ordering::Relaxed)),
+            epochs: Mutex::new(epochs),
+        })
     }
 
     pub(crate) fn store(&self) -> &dyn ObjectStore {

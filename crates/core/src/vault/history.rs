@@ -208,7 +208,7 @@ impl History {
             .map_err(|error| Error::new(ErrorKind::Other, "a record cannot be written as JSON").because(error))?;
         check_length(&bytes, MAX_RECORD_BYTES, &key)?;
         let signatures = |digest: &Sha256| self.signatures(&record.entry, digest);
-        self.vault.put_signature(&bytes, Purpose::History, signatures).await?;
+        self.vault.put_signature(&bytes, Purpose::History, signatures, &PutOptions::default()).await?;
         put_new(self.vault.store(), &key, bytes.into(), &PutOptions::default()).await.map(drop)
     }
 
@@ -221,7 +221,7 @@ impl History {
             line.push(b'\n');
             Ok(line)
         });
-        self.vault.put_lines(key, 256 * log.len() as u64, lines).await
+        self.vault.put_lines(key, PutOptions::default(), 256 * log.len() as u64, lines).await
     }
 
     fn signatures(&self, entry: &HistoryEntry, digest: &Sha256) -> Result<Prefix> {

@@ -304,6 +304,16 @@ pub(crate) fn retirements(source: &Name) -> Result<Prefix> {
     Prefix::new(format!("retired/{source}/"))
 }
 
+/// What is signed beside `PLACE/`: `sigs/PLACE/`.
+pub(crate) fn signatures_under(place: &str) -> Result<Prefix> {
+    Prefix::new(format!("sigs/{place}/"))
+}
+
+/// The sources that have retired components.
+pub(crate) fn retired_sources() -> Result<Prefix> {
+    Prefix::new("retired/")
+}
+
 /// A component's retirement.
 pub(crate) fn retirement(source: &Name, component: &Name, time: Timestamp) -> Result<Key> {
     Key::new(format!("retired/{source}/{component}.{}.json", compact_time(time)))

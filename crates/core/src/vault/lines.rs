@@ -9,13 +9,12 @@ use crate::vault::{DetailsRef, Epoch, Vault};
 
 impl Vault {
     /// Opens an encoder for a new object, or several.
-    pub(crate) async fn encoder(&self, key: Key, size_hint: Option<u64>) -> Result<Encoder> {
+    pub(crate) async fn encoder(&self, key: Key, put: PutOptions, size_hint: Option<u64>) -> Result<Encoder> {
         let recipient = match self.sealing() {
             Sealing::To(epoch) => Some(epoch.recipient.clone()),
             Sealing::Nothing => None,
         };
         let options = EncodeOptions { recipient, size_hint, ..EncodeOptions::default() };
-        let put = PutOptions::default();
         Encoder::open(self.shared_store(), key, put, options, self.budget(), &**self.random()).await
     }
 
@@ -28,10 +27,11 @@ impl Vault {
     pub(crate) async fn put_lines(
         &self,
         key: Key,
+        put: PutOptions,
         size_hint: u64,
         lines: impl Iterator<Item = Result<Vec<u8>>>,
     ) -> Result<DetailsRef> {
-        let mut encoder = self.encoder(key, Some(size_hint)).await?;
+        let mut encoder = self.encoder(key, put, Some(size_hint)).await?;
         for line in lines {
             encoder.write(line?.into()).await?;
         }

@@ -44,6 +44,7 @@ pub(crate) mod signed;
 mod ssh;
 pub(crate) mod stored;
 mod trust;
+pub(crate) mod undelete;
 mod unpack;
 mod vault_id;
 

@@ -99,11 +99,12 @@ impl Vault {
         bytes: &[u8],
         purpose: Purpose,
         signatures: impl Fn(&Sha256) -> Result<Prefix>,
+        options: &PutOptions,
     ) -> Result<ObjectMeta> {
         let signer = self.signer(purpose)?;
         let armored = signer.sign(purpose.namespace(), bytes);
         let key = crate::vault::layout::signature(&signatures(&Sha256::of(bytes))?, &signer.public().id())?;
-        put_new(self.store(), &key, armored.into_bytes().into(), &PutOptions::default()).await
+        put_new(self.store(), &key, armored.into_bytes().into(), options).await
     }
 
     /// Serializes a document and stores the signature, then the document, both create-only. `signatures` gives the prefix
@@ -123,7 +124,7 @@ impl Vault {
         let bytes = serde_json::to_vec_pretty(document)
             .map_err(|error| Error::new(ErrorKind::Other, "a document cannot be written as JSON").because(error))?;
         check_length(&bytes, limit, key)?;
-        self.put_signature(&bytes, purpose, signatures).await?;
+        self.put_signature(&bytes, purpose, signatures, &PutOptions::default()).await?;
         let bytes = Bytes::from(bytes);
         match self.store().put(key, bytes.clone(), &PutOptions::default()).await {
             Err(error) if error.kind() == ErrorKind::AlreadyExists || is_unsure(&error) => {
