@@ -183,6 +183,6 @@ fn ensure(holds: bool, otherwise: &str) -> Result<()> {
 
 /// Waits until the clock shows another second, which is as fine as validity is told, and gives it as `allowed_signers` has it.
 async fn next_second() -> String {
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    SystemClock.sleep(Duration::from_millis(1100)).await;
     SystemClock.now().strftime("%Y%m%d%H%M%SZ").to_string()
 }

@@ -328,7 +328,7 @@ async fn marks_signed_by_a_writers_key_change_nothing_and_are_told() {
     };
     let work = serde_json::json!({"not_before": "2026-01-01T00:00:00Z", "objects": [], "bytes": 0});
     let held = world.json(&format!("points/{}.hold-audit", place.points[0])).await;
-    assert_eq!(held["manifest"].is_string(), true, "the shape is that of true marks: {held}");
+    assert!(held["manifest"].is_string(), "the shape is that of true marks: {held}");
     let forged = [
         ("deleted", Purpose::Delete, mark(serde_json::json!({"deletion": work}))),
         ("hold-evil", Purpose::Hold, mark(serde_json::json!({"hold": {"name": "evil"}}))),

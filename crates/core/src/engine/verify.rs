@@ -138,7 +138,7 @@ impl VerifyRequest {
             objects: point.manifest.objects().count() as u64,
             bytes: point.manifest.objects().map(|object| object.bytes).sum(),
             findings: Vec::new(),
-            doubt: doubt_of(&self.vault, &point).await?,
+            doubt: doubt_of(&self.vault, point).await?,
             unproved: Vec::new(),
         };
         if let Some(doubt) = &report.doubt {
