@@ -207,7 +207,9 @@ async fn an_emptied_bucket_comes_back() {
     assert_eq!(listed(&vault).await, points);
     let missing: Vec<_> = {
         let now = world.keys("").await;
-        before.into_iter().filter(|key| !now.contains(key) && !key.starts_with("runs/") && key != "probe").collect()
+        // Records of runs and of what was done tell of the past and are read as of then.
+        let records = |key: &String| key.starts_with("runs/") || key.contains("history/") || key == "probe";
+        before.into_iter().filter(|key| !now.contains(key) && !records(key)).collect()
     };
     assert!(missing.is_empty(), "{missing:?}");
     assert!(world.keys("keys/").await.iter().all(|key| !key.contains("gone")));
@@ -319,4 +321,17 @@ async fn the_way_back_needs_the_right_to_delete_and_says_so() {
     store.heal();
     come_back(&world, store.clone(), &points, well).await.expect("it may");
     assert_eq!(store.calls(Operation::Protect), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_takes_nothing_of_a_point_that_lies_under_a_delete_marker() {
+    let (world, backstay, points, _) = three_points().await;
+    world.remove(&format!("points/{}.json", points[0])).await;
+    world.clock.advance(HOUR * 24 * 30);
+    let plan = backstay.sweep().plan().await.expect("a plan");
+    let step = plan.steps.iter().find(|step| step.id == points[0]).expect("its run has a record");
+    assert!(step.reason.contains("delete marker"), "{plan}");
+    plan.apply().await.expect("it applies");
+    backstay.vault().undelete(&points[0]).await.expect("all of it is there");
+    assert_eq!(restored(backstay.vault(), &points[0]).await.expect("it came back")[0].1, TEXT);
 }

@@ -16,6 +16,7 @@ use crate::engine::sweep_facts::{SweepFacts, objects_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, Tag};
 use crate::store::Key;
+use crate::store::layer::AsOf;
 use crate::vault::commit::Commit;
 use crate::vault::layout::MarkName;
 use crate::vault::points::mark_that_counts;
@@ -213,6 +214,10 @@ impl SweepRequest {
         let mut step = step(SweepAction::Keep, String::new());
         self.count(&mut step, facts, |_| true, &BTreeSet::new()).await?;
         let forgotten_from = run.forgotten_from(longest_run);
+        if committed.is_none() && self.is_hidden(&run.id).await? {
+            step.reason = "its point lies under a delete marker: bring it back by `undelete`".to_owned();
+            return Ok(Some(step));
+        }
         (step.action, step.reason) = match (committed.is_some(), step.objects + step.uploads > 0) {
             (false, true) => (SweepAction::Void, format!("dead since {dead_from}, and it made no point")),
             (true, true) => (SweepAction::Clean, "it was given up, and these attempts are over".to_owned()),
@@ -223,6 +228,20 @@ impl SweepRequest {
             (false, false) => (SweepAction::Keep, format!("it left nothing; its record stays until {forgotten_from}")),
         };
         Ok(Some(step))
+    }
+
+    /// Whether the run made a point that somebody deleted without a plan, and whose versions are still there.
+    async fn is_hidden(&self, id: &PointId) -> Result<bool> {
+        let vault = &self.backstay.vault;
+        if !vault.store().capabilities().versions {
+            return Ok(false);
+        }
+        let past = vault.read_through(AsOf::last_content(vault.shared_store())?);
+        match past.points().get(id).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound || is_tampering(error.kind()) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Counts what the step's attempts left, but for what is named.

@@ -153,13 +153,15 @@ impl Vault {
 
     /// The same vault through a view of its store, to read only.
     pub(crate) fn read_through(&self, view: impl ObjectStore) -> Self {
-        let Inner { id, sealing, identities, trust, budget, clock, random, skew, epochs, .. } = &*self.0;
+        let Inner { id, role, sealing, pinned, identities, trust, budget, clock, random, skew, epochs, .. } = &*self.0;
         let epochs = epochs.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Self::new(Inner {
             store: Arc::new(view),
             id: id.clone(),
             access: Access::Read,
+            role: *role,
             sealing: sealing.clone(),
+            pinned: pinned.clone(),
             identities: identities.clone(),
             signer: None,
             trust: trust.clone(),
