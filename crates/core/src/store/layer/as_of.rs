@@ -123,6 +123,10 @@ impl ObjectStore for AsOf {
         Capabilities { versions: false, ..self.store.capabilities() }
     }
 
+    fn etag_of(&self, data: &Bytes) -> Option<String> {
+        self.store.etag_of(data)
+    }
+
     async fn put(&self, key: &Key, _data: Bytes, _options: &PutOptions) -> Result<ObjectMeta> {
         Err(self.denied(Operation::Put).with("key", key))
     }
