@@ -136,6 +136,18 @@ pub fn program(vault: Vault, exporter: MockExporter) -> Backstay {
         .expect("the program is well formed")
 }
 
+/// Three points of `content`, a day apart, of which the tier keeps two; a day after the last.
+pub async fn three_points(content: &[u8]) -> (World, Backstay, Vec<backstay::PointId>) {
+    let world = World::new(3).await;
+    let backstay = world.backstay(&[("rows", content)]).await;
+    let mut points = Vec::new();
+    for _ in 0..3 {
+        points.push(backstay.backup("daily").await.expect("a backup").id);
+        world.clock.advance(std::time::Duration::from_secs(24 * 3600));
+    }
+    (world, backstay, points)
+}
+
 /// Restores `db` of a point into memory.
 pub async fn restored(vault: &Vault, id: &backstay::PointId) -> Result<Vec<(String, Vec<u8>)>> {
     let target = MockImporter::default();
