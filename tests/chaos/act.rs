@@ -8,7 +8,6 @@ use backstay_testkit::mock::ExportScript;
 
 use super::truth::{Content, Truth};
 use super::{Chaos, HOUR, Host};
-use crate::support::restored;
 
 #[derive(Clone, Debug)]
 pub(super) enum Act {
@@ -96,11 +95,7 @@ impl Act {
                 Ok(())
             }
             Self::Verify(point) => backstay.verify(point).depth(Depth::Decoded).await.map(drop),
-            Self::Restore(point) => {
-                let content = restored(vault, point).await?;
-                truth.assert_content(point, &content);
-                Ok(())
-            }
+            Self::Restore(point) => truth.restore(vault, point).await,
             Self::Prune => match prune(backstay, truth, false).await {
                 Err(error) if error.kind() == ErrorKind::Refused && error.message().contains("more than half") => {
                     prune(backstay, truth, true).await

@@ -79,7 +79,7 @@ impl Chaos {
         } else {
             act.under_faults(&self.host(skew, &first), &self.truth).await;
         }
-        self.check(&format!("{act:?} under {first:?}")).await;
+        self.check(&format!("{act:?} under {first:?}"), false).await;
         self.world.clock.advance(Duration::from_secs(1));
         self.without_faults(&act).await;
     }
@@ -123,12 +123,12 @@ impl Chaos {
     async fn without_faults(&mut self, act: &Act) {
         let host = self.host(SignedDuration::ZERO, &fault::Faults::default());
         act.on_a_well_store(&host, &self.truth).await;
-        self.check(&format!("{act:?} on a well store")).await;
+        self.check(&format!("{act:?} on a well store"), true).await;
     }
 
-    async fn check(&mut self, place: &str) {
+    async fn check(&mut self, place: &str, well: bool) {
         let vault = self.reader().await;
-        self.truth.check(&self.world, &vault, place).await;
+        self.truth.check(&self.world, &vault, place, well).await;
     }
 
     async fn reader(&self) -> Vault {
