@@ -14,6 +14,7 @@ use crate::vault::layout::{self, MarkName};
 use crate::vault::manifest::{Outcome, Status};
 use crate::vault::mark::{MarkKind, VerifiedMark};
 use crate::vault::points::{Listed, list_tier_and_strangers};
+pub(crate) use crate::vault::signed::is_tampering;
 
 /// A tier as prune sees it. Gathered from the listing; only points that bear a hint or mark are read.
 #[derive(Debug, Default)]
@@ -153,10 +154,6 @@ pub(crate) async fn retired(
         }
     }
     Ok(found)
-}
-
-pub(crate) fn is_tampering(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Untrusted | ErrorKind::Corrupt | ErrorKind::Unsupported)
 }
 
 /// Whether the tombstone's grace is over.

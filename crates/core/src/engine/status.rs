@@ -11,8 +11,8 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
-use crate::engine::prune_facts::{TierFacts, retired};
-use crate::error::Result;
+use crate::engine::prune_facts::{TierFacts, is_tampering, retired};
+use crate::error::{ErrorKind, Result};
 use crate::name::{Name, PointId};
 use crate::retention::PointState;
 use crate::store::{ListEntry, ListOptions};
@@ -135,7 +135,15 @@ impl StatusRequest {
             if missing.is_empty() {
                 break;
             }
-            let Some(point) = vault.points().read_or_pass_over(&summary.id).await? else { continue };
+            let point = match vault.points().get(&summary.id).await {
+                Ok(point) => point,
+                Err(error) if is_tampering(error.kind()) => {
+                    strange.push(format!("{}: {error}", summary.id));
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
             for component in &point.manifest.components {
                 held.insert(component.name.clone());
                 if component.outcome == Outcome::Good && missing.remove(&component.name) {

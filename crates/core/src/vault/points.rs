@@ -13,7 +13,7 @@ use crate::vault::handle::Vault;
 use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::manifest::{MAX_MANIFEST_BYTES, Manifest, Outcome, Status};
 use crate::vault::mark::VerifiedMark;
-use crate::vault::signed::Purpose;
+use crate::vault::signed::{Purpose, is_tampering};
 
 /// Clocks of hosts that are kept in step differ by less than this.
 pub(crate) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(300);
@@ -118,12 +118,12 @@ impl Points {
         Ok(ids)
     }
 
-    /// Reads a point; one that is void, unsigned or damaged is passed over with a warning, because anybody who may add
-    /// objects can plant such a one to get in the way.
+    /// Reads a point; one that is void, unsigned, damaged or beyond this version is passed over with a warning, because
+    /// anybody who may add objects can plant such a one to get in the way.
     pub(crate) async fn read_or_pass_over(&self, id: &PointId) -> Result<Option<Point>> {
         match self.get(id).await {
             Ok(point) => Ok(Some(point)),
-            Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
+            Err(error) if is_tampering(error.kind()) => {
                 tracing::warn!(point = %id, %error, "passed over a point that cannot be trusted");
                 Ok(None)
             }
@@ -171,7 +171,7 @@ impl Points {
                 match self.get(&id).await {
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
                     // Anybody may plant one of this name in another tier.
-                    Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
+                    Err(error) if is_tampering(error.kind()) => {
                         planted = Some(error);
                     }
                     other => return other,
@@ -357,11 +357,17 @@ async fn newest_good(
     let longest_run = vault.budget().limits().longest_run;
     while let Some(window) = windows.next().await? {
         for listed in window {
+            let doubt = listed.clock_doubt(longest_run).is_some();
+            // Of those whose time is wrong anybody may plant any number: they are not read without need.
+            if doubt && !listed.marks.contains(&MarkName::Accepted) {
+                *doubtful += 1;
+                continue;
+            }
             if mark_that_counts(vault, &listed, &MarkName::Deleted).await?.is_some() {
                 continue;
             }
             let Some(point) = vault.points().read_or_pass_over(&listed.id).await? else { continue };
-            if listed.clock_doubt(longest_run).is_some() {
+            if doubt {
                 let accepted = mark_that_counts(vault, &listed, &MarkName::Accepted).await?;
                 if accepted.is_none_or(|accepted| accepted.mark.manifest != point.sha256) {
                     *doubtful += 1;
@@ -383,7 +389,7 @@ pub(crate) async fn mark_that_counts(vault: &Vault, listed: &Listed, name: &Mark
     }
     match vault.get_mark(&listed.id, name).await {
         Ok(mark) => Ok(Some(mark)),
-        Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
+        Err(error) if is_tampering(error.kind()) => {
             tracing::warn!(point = %listed.id, mark = %name, %error, "a mark that does not count");
             Ok(None)
         }
