@@ -349,3 +349,67 @@ async fn nothing_that_a_thief_puts_costs_an_earlier_point() {
         restored(admin.vault(), &next).await.unwrap_or_else(|error| panic!("{place}: {error}"));
     }
 }
+
+/// Ten thousand keys of one kind cost a listing and a few reads, whatever is asked.
+#[tokio::test(start_paused = true)]
+async fn a_flood_costs_listings_and_a_few_reads() {
+    const FLOOD: u64 = 10_000;
+    type Plant = fn(&Scene, u64, &RunId) -> Vec<String>;
+    let floods: [(&str, Plant); 9] = [
+        ("odd keys", |_, n, _| vec![format!("points/prod-eu/daily/{}", odd_name(n))]),
+        ("commits", |_, _, run| vec![format!("points/prod-eu/daily/{run}.json")]),
+        ("partial commits", |_, _, run| {
+            vec![format!("points/prod-eu/daily/{run}.partial"), format!("points/prod-eu/daily/{run}.json")]
+        }),
+        ("void commits", |_, _, run| {
+            vec![format!("points/prod-eu/daily/{run}.void"), format!("points/prod-eu/daily/{run}.json")]
+        }),
+        ("tombstones of nothing", |_, _, run| vec![format!("points/prod-eu/daily/{run}.deleted")]),
+        ("tombstones", |_, _, run| {
+            vec![format!("points/prod-eu/daily/{run}.deleted"), format!("points/prod-eu/daily/{run}.json")]
+        }),
+        ("holds", |scene, n, _| vec![format!("points/{}.hold-x{n}", scene.points[0])]),
+        ("retirements", |_, _, run| {
+            let time = run.to_string();
+            vec![format!("retired/prod-eu/db.{}.json", time.split('-').next().expect("a time"))]
+        }),
+        ("key files", |scene, n, _| vec![format!("keys/{}.a{n}.age", scene.world.keyring.epoch().name)]),
+    ];
+    for (what, keys) in floods {
+        let scene = Scene::new(1, false).await;
+        let (thief, random) = (scene.thief(), SeededRandom::new(3));
+        for n in 0..FLOOD {
+            // Within the last two days, so that nothing else makes them doubtful.
+            let time = scene.world.clock.now() - jiff::SignedDuration::from_secs(n as i64 * 17);
+            for key in keys(&scene, n, &RunId::new(time, &random)) {
+                thief.put(&key, "{}").await;
+            }
+        }
+        let store = FaultyStore::new(Arc::new(scene.world.store.clone()));
+        let admin = scene.program(scene.vault(&store, None).await, Keep::last(EARLIER));
+        let calls = |act: &str| {
+            let (gets, lists) = (store.calls(Operation::Get), store.calls(Operation::List));
+            assert!(gets <= 60 && lists <= 60, "{what}: {act}: {gets} reads, {lists} listings");
+            store.reset_calls();
+        };
+        store.reset_calls();
+        let plan = admin.prune("daily").plan().await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        calls("plan");
+        assert!(!destroys(&plan, &scene.points), "{what}");
+        let told = plan.strange.len() as u64;
+        assert!(told >= FLOOD - FLOOD / 10 || what == "key files", "{what}: {told} told");
+        plan.apply().await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        calls("apply");
+        admin.status().await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        calls("status");
+        let newest = scene.points.last().expect("some");
+        let source = newest.source.clone();
+        let points = admin.vault().points().source(source.clone());
+        assert_eq!(points.latest("db").await.unwrap_or_else(|error| panic!("{what}: {error}")).id, *newest, "{what}");
+        calls("latest");
+        points.list(&source, &newest.tier).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        calls("list");
+        restored(admin.vault(), &scene.points[0]).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        calls("restore");
+    }
+}

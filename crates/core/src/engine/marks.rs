@@ -11,6 +11,7 @@ use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::mark::{Mark, MarkKind, Retirement, VerifiedMark};
 use crate::vault::points::{list_run, mark_that_counts};
 use crate::vault::settle::find;
+use crate::vault::wary::Wary;
 
 /// So long before a grace ends an undelete or a hold comes too late: the deletion may be about to begin.
 const UNDELETE_UNTIL: SignedDuration = SignedDuration::from_hours(1);
@@ -28,7 +29,7 @@ impl Vault {
         let fail = |error: Error| Err(error.operation("hold").with("point", point));
         let run = list_run(self, point).await?.filter(|run| run.manifest.is_some());
         let Some(run) = run else { return fail(Error::new(ErrorKind::NotFound, "the point was deleted meanwhile")) };
-        match mark_that_counts(self, &run, &MarkName::Deleted).await? {
+        match mark_that_counts(self, &mut Wary::default(), &run, &MarkName::Deleted).await? {
             Some(tombstone) if too_late(&tombstone, self.store().now().await?) => fail(
                 Error::new(ErrorKind::Refused, "the grace of its deletion ends, so the hold may come too late")
                     .advise("look whether the point still stands; from then on the hold keeps it"),

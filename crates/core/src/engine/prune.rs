@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
 use crate::engine::prune_apply::{self, PruneReport};
-use crate::engine::prune_facts::{TierFacts, good_components, may_go_from, retired};
+use crate::engine::prune_facts::{TierFacts, may_go_from, retired};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
 use crate::retention::{Action, NewestGood, RetentionPolicy, check_mass_expiry, decide};
@@ -157,7 +157,7 @@ impl PruneRequest {
                 break;
             }
             for id in wanted {
-                let good = good_components(vault, &id).await;
+                let good = facts.good_components(vault, &id).await;
                 guard.read(&id, good);
             }
         }

@@ -13,7 +13,8 @@ use crate::vault::Vault;
 use crate::vault::layout::{self, MarkName};
 use crate::vault::manifest::{Outcome, Status};
 use crate::vault::mark::{MarkKind, VerifiedMark};
-use crate::vault::points::{Listed, list_tier_and_strangers};
+use crate::vault::points::{Listed, list_tier_and_strangers, pass_over};
+use crate::vault::wary::Wary;
 pub(crate) use crate::vault::signed::is_tampering;
 
 /// A tier as prune sees it. Gathered from the listing; only points that bear a hint or mark are read.
@@ -29,6 +30,7 @@ pub(crate) struct TierFacts {
     pub(crate) strange: Vec<String>,
     /// Points whose state was taken from their manifest.
     pub(crate) read: HashSet<PointId>,
+    pub(crate) wary: Wary,
 }
 
 impl TierFacts {
@@ -55,7 +57,7 @@ impl TierFacts {
         };
         let mut state = PointState::Complete;
         if run.partial_hint || run.void_hint {
-            match vault.points().get(&id).await {
+            match self.wary.point(vault, &id).await {
                 Ok(point) if point.manifest.status == Status::Partial => state = PointState::Partial,
                 Ok(_) => {}
                 // A void: no point at all.
@@ -88,7 +90,7 @@ impl TierFacts {
             return Ok(false);
         }
         let Some(accepted) = self.mark(vault, &run.id, &MarkName::Accepted).await? else { return Ok(false) };
-        let point = vault.points().read_or_pass_over(&run.id).await?;
+        let point = pass_over(self.wary.point(vault, &run.id).await)?;
         Ok(point.is_some_and(|point| point.sha256 == accepted.mark.manifest))
     }
 
@@ -106,9 +108,16 @@ impl TierFacts {
         Ok(None)
     }
 
+    /// The components that a point holds an intact item of, for the guard of the newest good one.
+    pub(crate) async fn good_components(&mut self, vault: &Vault, id: &PointId) -> Result<Vec<Name>> {
+        let point = self.wary.point(vault, id).await?;
+        let good = point.manifest.components.iter().filter(|component| component.outcome == Outcome::Good);
+        Ok(good.map(|component| component.name.clone()).collect())
+    }
+
     /// Reads a mark; one that does not count is noted as strange and changes nothing.
     async fn mark(&mut self, vault: &Vault, id: &PointId, name: &MarkName) -> Result<Option<VerifiedMark>> {
-        match vault.get_mark(id, name).await {
+        match self.wary.mark(vault, id, name).await {
             Ok(mark) => Ok(Some(mark)),
             Err(error) if is_tampering(error.kind()) => {
                 self.strange.push(format!("{id}.{name}: {error}"));
@@ -125,20 +134,13 @@ pub(crate) async fn hold_now(vault: &Vault, run: &Listed) -> Result<Option<Strin
     TierFacts::default().standing_hold(vault, run).await
 }
 
-/// The components that a point holds an intact item of, for the guard of the newest good one.
-pub(crate) async fn good_components(vault: &Vault, id: &PointId) -> Result<Vec<Name>> {
-    let point = vault.points().get(id).await?;
-    let good = point.manifest.components.iter().filter(|component| component.outcome == Outcome::Good);
-    Ok(good.map(|component| component.name.clone()).collect())
-}
-
 /// The components of a source that are retired by somebody who may, each with the moment.
 pub(crate) async fn retired(
     vault: &Vault,
     source: &Name,
     strange: &mut Vec<String>,
 ) -> Result<BTreeMap<Name, Timestamp>> {
-    let mut found = BTreeMap::new();
+    let (mut found, mut wary) = (BTreeMap::new(), Wary::default());
     let mut listing = vault.store().list(&layout::retirements(source)?, &ListOptions::default());
     while let Some(entry) = listing.next().await {
         let ListEntry::Object(meta) = entry? else { continue };
@@ -146,7 +148,7 @@ pub(crate) async fn retired(
             strange.push(meta.key.to_string());
             continue;
         };
-        match vault.get_retirement(source, &component, at).await {
+        match wary.retirement(vault, source, &component, at).await {
             // In key order, so the newest one stays.
             Ok(from) => drop(found.insert(component, from)),
             Err(error) if is_tampering(error.kind()) => strange.push(format!("{}: {error}", meta.key)),

@@ -47,7 +47,20 @@ impl TierFacts {
             }
             step *= 2;
         }
+        if changed {
+            self.unmask_unsigned();
+        }
         Ok(changed)
+    }
+
+    /// Where plants are many, all that the listing of signatures tells are unmasked at once, not a few in each round.
+    fn unmask_unsigned(&mut self) {
+        for point in &mut self.points {
+            if self.wary.is_plant(&point.id) && self.read.insert(point.id.clone()) {
+                self.strange.push(format!("{}: no signature by a trusted key stands beside it", point.id));
+                point.state = PointState::Doubtful;
+            }
+        }
     }
 
     async fn true_state(&mut self, vault: &Vault, index: usize) -> Result<PointState> {
@@ -55,7 +68,7 @@ impl TierFacts {
         if !self.read.insert(id.clone()) {
             return Ok(*state);
         }
-        match vault.points().get(id).await {
+        match self.wary.point(vault, id).await {
             Ok(point) if point.manifest.status == Status::Partial => Ok(PointState::Partial),
             Ok(_) => Ok(*state),
             // It is signed; what it asks for is another matter.

@@ -126,8 +126,8 @@ impl StatusRequest {
     ) -> Result<(TierStatus, BTreeSet<Name>)> {
         let vault = &self.backstay.vault;
         let name: Name = tier.name.parse()?;
-        let facts = TierFacts::gather(vault, &self.backstay.source, &name, at).await?;
-        strange.extend(facts.strange);
+        let mut facts = TierFacts::gather(vault, &self.backstay.source, &name, at).await?;
+        strange.append(&mut facts.strange);
         let covered = self.backstay.covered(tier);
         let mut missing: BTreeSet<&Name> = covered.iter().map(|component| &component.name).collect();
         let (mut newest, mut held) = (BTreeMap::new(), BTreeSet::new());
@@ -135,7 +135,7 @@ impl StatusRequest {
             if missing.is_empty() {
                 break;
             }
-            let point = match vault.points().get(&summary.id).await {
+            let point = match facts.wary.point(vault, &summary.id).await {
                 Ok(point) => point,
                 Err(error) if is_tampering(error.kind()) => {
                     strange.push(format!("{}: {error}", summary.id));

@@ -35,6 +35,7 @@ pub(crate) mod stored;
 mod trust;
 mod unpack;
 mod vault_id;
+pub(crate) mod wary;
 
 pub use builder::VaultBuilder;
 pub use custodians::Custodian;

@@ -14,6 +14,7 @@ use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::manifest::{MAX_MANIFEST_BYTES, Manifest, Outcome, Status};
 use crate::vault::mark::VerifiedMark;
 use crate::vault::signed::{Purpose, is_tampering};
+use crate::vault::wary::Wary;
 
 /// Clocks of hosts that are kept in step differ by less than this.
 pub(crate) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(300);
@@ -104,32 +105,19 @@ impl Points {
     /// # Errors
     /// What the store answers.
     pub async fn list(&self, source: &Name, tier: &Name) -> Result<Vec<PointId>> {
-        let mut ids = Vec::new();
+        let (mut ids, mut wary) = (Vec::new(), Wary::default());
         for listed in list_tier(&self.vault, source, tier, None).await? {
             let stands = match listed {
                 Listed { manifest: None, .. } => false,
-                Listed { void_hint: true, .. } => self.read_or_pass_over(&listed.id).await?.is_some(),
+                Listed { void_hint: true, .. } => pass_over(wary.point(&self.vault, &listed.id).await)?.is_some(),
                 _ => true,
             };
-            if stands && mark_that_counts(&self.vault, &listed, &MarkName::Deleted).await?.is_none() {
+            let deleted = &MarkName::Deleted;
+            if stands && mark_that_counts(&self.vault, &mut wary, &listed, deleted).await?.is_none() {
                 ids.push(listed.id);
             }
         }
         Ok(ids)
-    }
-
-    /// Reads a point; one that is void, unsigned, damaged or beyond this version is passed over with a warning, because
-    /// anybody who may add objects can plant such a one to get in the way.
-    pub(crate) async fn read_or_pass_over(&self, id: &PointId) -> Result<Option<Point>> {
-        match self.get(id).await {
-            Ok(point) => Ok(Some(point)),
-            Err(error) if is_tampering(error.kind()) => {
-                tracing::warn!(point = %id, %error, "passed over a point that cannot be trusted");
-                Ok(None)
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Reads a point's manifest and proves its signature.
@@ -218,6 +206,20 @@ impl Points {
             (Some(_), false) => Err(Error::new(ErrorKind::Invalid, "the vault has points of several sources")
                 .advise("name one by `source`")),
         }
+    }
+}
+
+/// What was read; a point that is void, unsigned, damaged or beyond this version is passed over with a warning, because
+/// anybody who may add objects can plant such a one to get in the way.
+pub(crate) fn pass_over(read: Result<Point>) -> Result<Option<Point>> {
+    match read {
+        Ok(point) => Ok(Some(point)),
+        Err(error) if is_tampering(error.kind()) => {
+            tracing::warn!(%error, "passed over a point that cannot be trusted");
+            Ok(None)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -356,6 +358,7 @@ async fn newest_good(
     let mut windows = NewestFirst::new(vault, source, tier);
     let longest_run = vault.budget().limits().longest_run;
     while let Some(window) = windows.next().await? {
+        let mut wary = Wary::default();
         for listed in window {
             let doubt = listed.clock_doubt(longest_run).is_some();
             // Of those whose time is wrong anybody may plant any number: they are not read without need.
@@ -363,12 +366,12 @@ async fn newest_good(
                 *doubtful += 1;
                 continue;
             }
-            if mark_that_counts(vault, &listed, &MarkName::Deleted).await?.is_some() {
+            if mark_that_counts(vault, &mut wary, &listed, &MarkName::Deleted).await?.is_some() {
                 continue;
             }
-            let Some(point) = vault.points().read_or_pass_over(&listed.id).await? else { continue };
+            let Some(point) = pass_over(wary.point(vault, &listed.id).await)? else { continue };
             if doubt {
-                let accepted = mark_that_counts(vault, &listed, &MarkName::Accepted).await?;
+                let accepted = mark_that_counts(vault, &mut wary, &listed, &MarkName::Accepted).await?;
                 if accepted.is_none_or(|accepted| accepted.mark.manifest != point.sha256) {
                     *doubtful += 1;
                     continue;
@@ -383,11 +386,16 @@ async fn newest_good(
 }
 
 /// The mark beside the point, if it is signed for it. A forged one changes nothing.
-pub(crate) async fn mark_that_counts(vault: &Vault, listed: &Listed, name: &MarkName) -> Result<Option<VerifiedMark>> {
+pub(crate) async fn mark_that_counts(
+    vault: &Vault,
+    wary: &mut Wary,
+    listed: &Listed,
+    name: &MarkName,
+) -> Result<Option<VerifiedMark>> {
     if !listed.marks.contains(name) {
         return Ok(None);
     }
-    match vault.get_mark(&listed.id, name).await {
+    match wary.mark(vault, &listed.id, name).await {
         Ok(mark) => Ok(Some(mark)),
         Err(error) if is_tampering(error.kind()) => {
             tracing::warn!(point = %listed.id, mark = %name, %error, "a mark that does not count");
