@@ -22,3 +22,6 @@ pub use backstay_core::store::{self, LocalStore, MemoryStore};
 /// What the bytes mean.
 #[doc(inline)]
 pub use backstay_core::vault::{self, Keyring, Vault};
+
+/// Times and spans, as the API takes them.
+pub use jiff;

@@ -160,8 +160,8 @@ fn by_hand(point: &PointId, folder: &Path, keys: &Path) {
     let (folder, keys) = (folder.display(), keys.display());
     println!("\nThe vault opens without us (FORMAT.md tells all of it):");
     println!("   cd {folder}");
-    println!("   age -d -i {keys}/custodian.txt keys/*.age > /tmp/epoch.txt");
-    println!("   cat items/{point}/*/000000-files.zst.age* | age -d -i /tmp/epoch.txt | zstd -d | tar -t");
+    println!("   (umask 077; age -d -i {keys}/custodian.txt keys/*.age > {keys}/epoch.txt)");
+    println!("   cat items/{point}/*/000000-files.zst.age* | age -d -i {keys}/epoch.txt | zstd -d | tar -t");
 }
 
 /// Copies everything but [`LEFT_OUT`], with all its attributes.

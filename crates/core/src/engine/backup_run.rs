@@ -133,7 +133,7 @@ impl Run {
         };
         if partial && !self.request.allow_partial {
             let text =
-                format!("the point was committed without all of its components: {}", report.complaints().join("; "));
+                format!("the point was committed, but some of it is missing: {}", report.complaints().join("; "));
             return Err(Error::new(ErrorKind::Partial, text).with_payload(report));
         }
         Ok(report)
@@ -194,11 +194,10 @@ impl Run {
     /// Exports all components side by side; the failure of one does not stop the others.
     async fn export_all(&self, hooks: &mut RunHooks, names: &[Name]) -> Result<Vec<Exported>> {
         let mut exported = Vec::new();
-        let refused = hooks.before(names).await;
+        let mut refused = hooks.before(names).await;
         let places = Arc::new(Semaphore::new(self.backstay.vault.budget().limits().open_items.get()));
         let mut tasks = JoinSet::new();
         let mut under_way: Vec<(Id, Configured, ComponentSink)> = Vec::new();
-        let mut refused = refused;
         for configured in self.request.components()? {
             if let Some(error) = refused.remove(&configured.name) {
                 exported.push(Exported::failed(configured, error));

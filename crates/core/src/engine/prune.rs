@@ -1,5 +1,6 @@
 //! Planning what a tier's retention lets go.
 
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -10,12 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
 use crate::engine::prune_apply::{self, PruneReport};
-use crate::engine::prune_facts::{TierFacts, may_go_from, retired};
+use crate::engine::prune_facts::{Dying, TierFacts, good_components, may_go_from, retired};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
-use crate::retention::{Action, NewestGood, RetentionPolicy, check_mass_expiry, decide};
-use crate::vault::VaultId;
+use crate::retention::{
+    Action, Decision, NewestGood, PointState, PointSummary, RetentionPolicy, check_mass_expiry, decide,
+};
 use crate::vault::points::CLOCK_TOLERANCE;
+use crate::vault::wary::Wary;
+use crate::vault::{Vault, VaultId};
 
 /// The grace in which a deletion can be taken back, if nothing else is said.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
@@ -78,6 +82,8 @@ pub enum PruneAction {
     Wait,
     /// Its grace is over: its bytes go.
     Delete,
+    /// Its grace is over, but what stood for it is gone or damaged: the deletion is taken back.
+    Undelete,
 }
 
 /// A plan together with what it takes to apply it.
@@ -150,18 +156,12 @@ impl PruneRequest {
             }
         };
         let retired = retired(vault, source, &mut facts.strange).await?;
-        let mut guard = NewestGood::new(&facts.points, &decisions, now, retired);
-        loop {
-            let wanted = guard.wanted();
-            if wanted.is_empty() {
-                break;
-            }
-            for id in wanted {
-                let good = facts.good_components(vault, &id).await;
-                guard.read(&id, good);
-            }
-        }
-        guard.finish(&mut decisions);
+        // What was marked before is guarded once more: the point that stood for it may be gone or damaged since.
+        let (mut guarded, due, count) = (facts.points.clone(), self.due(&facts, now), decisions.len());
+        guarded.extend(due.iter().map(|(summary, _)| summary.clone()));
+        decisions.extend(due.into_iter().map(|(_, decision)| decision));
+        guard(vault, &mut facts.wary, &guarded, &mut decisions, now, retired).await?;
+        let last_words = decisions.split_off(count);
         if !self.mass_expiry {
             check_mass_expiry(&decisions)?;
         }
@@ -173,11 +173,19 @@ impl PruneRequest {
                 id: decision.id,
             })
             .collect();
-        for (id, tombstone) in &facts.dying {
-            let over = may_go_from(tombstone).is_some_and(|from| self.no_grace || from <= now);
-            let action = if over { PruneAction::Delete } else { PruneAction::Wait };
+        for dying in &facts.dying {
+            let Dying { id, tombstone, .. } = dying;
+            let last_word = last_words.iter().find(|decision| decision.id == *id);
+            let veto = last_word.and_then(|decision| decision.veto.as_ref());
+            let action = match veto {
+                Some(_) => PruneAction::Undelete,
+                None if self.is_over(dying, now) => PruneAction::Delete,
+                None => PruneAction::Wait,
+            };
             let until = may_go_from(tombstone).map_or_else(String::new, |from| format!(", grace until {from}"));
-            let reason = format!("marked by {} at {}{until}", tombstone.signer.principal, tombstone.meta.last_modified);
+            let veto = veto.map_or_else(String::new, |veto| format!("; but {veto}"));
+            let (signer, at) = (&tombstone.signer.principal, tombstone.meta.last_modified);
+            let reason = format!("marked by {signer} at {at}{until}{veto}");
             steps.push(PruneStep { id: id.clone(), action, reason });
         }
         steps.sort_by(|a, b| a.id.run.cmp(&b.id.run));
@@ -194,6 +202,20 @@ impl PruneRequest {
         Ok(PlannedPrune { plan, backstay: self.backstay.clone() })
     }
 
+    fn is_over(&self, dying: &Dying, now: Timestamp) -> bool {
+        may_go_from(&dying.tombstone).is_some_and(|from| self.no_grace || from <= now)
+    }
+
+    /// The marked points that would be deleted now, as the guard takes them.
+    fn due(&self, facts: &TierFacts, now: Timestamp) -> Vec<(PointSummary, Decision)> {
+        let due = facts.dying.iter().filter(|dying| dying.stands && self.is_over(dying, now));
+        due.map(|Dying { id, .. }| {
+            let summary = PointSummary::new(id.clone(), id.run.time(), PointState::Complete);
+            (summary, Decision { id: id.clone(), action: Action::Expire, reasons: Vec::new(), veto: None })
+        })
+        .collect()
+    }
+
     /// The store's time, if ours agrees with it: a wrong clock would let everything look old.
     async fn agreed_time(&self) -> Result<Timestamp> {
         let vault = &self.backstay.vault;
@@ -204,6 +226,31 @@ impl PruneRequest {
         }
         Err(Error::new(ErrorKind::Refused, format!("this host's clock says {ours}, the store's {store}"))
             .advise("set the wrong one of them; what is old cannot be told before"))
+    }
+}
+
+/// Keeps the newest good item of each component, whatever was decided.
+async fn guard(
+    vault: &Vault,
+    wary: &mut Wary,
+    points: &[PointSummary],
+    decisions: &mut [Decision],
+    now: Timestamp,
+    retired: BTreeMap<Name, Timestamp>,
+) -> Result<()> {
+    let expiring: HashSet<PointId> =
+        decisions.iter().filter(|decision| decision.action == Action::Expire).map(|d| d.id.clone()).collect();
+    let mut guard = NewestGood::new(points, decisions, now, retired);
+    loop {
+        let wanted = guard.wanted();
+        if wanted.is_empty() {
+            guard.finish(decisions);
+            return Ok(());
+        }
+        for id in wanted {
+            let good = good_components(vault, wary, &id, !expiring.contains(&id)).await;
+            guard.read(&id, good);
+        }
     }
 }
 
@@ -245,6 +292,7 @@ impl fmt::Display for PruneAction {
             Self::Tombstone => "tombstone",
             Self::Wait => "wait",
             Self::Delete => "delete",
+            Self::Undelete => "undelete",
         })
     }
 }

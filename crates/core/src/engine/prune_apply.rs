@@ -32,6 +32,8 @@ pub struct PruneReport {
     pub tombstoned: Vec<PointId>,
     /// Points that are gone.
     pub deleted: Vec<PointId>,
+    /// Points whose deletion was taken back.
+    pub undeleted: Vec<PointId>,
     /// Stored bytes that are free now.
     pub bytes: u64,
     /// Points that were to be treated and were left, each with the reason.
@@ -73,6 +75,11 @@ impl Pruner<'_> {
             PruneAction::Keep | PruneAction::Wait => Ok(()),
             PruneAction::Tombstone => self.tombstone(step, report).await,
             PruneAction::Delete => self.delete(&step.id, report).await,
+            PruneAction::Undelete => {
+                self.end_deletion(&step.id).await?;
+                report.undeleted.push(step.id.clone());
+                Ok(())
+            }
         }
     }
 

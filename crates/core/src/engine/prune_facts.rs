@@ -8,14 +8,15 @@ use jiff::Timestamp;
 use crate::error::{ErrorKind, Result};
 use crate::name::{Name, PointId};
 use crate::retention::{PointState, PointSummary};
-use crate::store::{ListEntry, ListOptions};
+use crate::store::{Key, ListEntry, ListOptions};
 use crate::vault::Vault;
 use crate::vault::layout::{self, MarkName};
 use crate::vault::manifest::{Outcome, Status};
 use crate::vault::mark::{MarkKind, VerifiedMark};
 use crate::vault::points::{Listed, list_tier_and_strangers, pass_over};
-use crate::vault::wary::Wary;
+use crate::vault::prove::not_listed;
 pub(crate) use crate::vault::signed::is_tampering;
+use crate::vault::wary::Wary;
 
 /// A tier as prune sees it. Gathered from the listing; only points that bear a hint or mark are read.
 #[derive(Debug, Default)]
@@ -25,12 +26,21 @@ pub(crate) struct TierFacts {
     /// Those that must stay, with the reason.
     pub(crate) protected: BTreeMap<PointId, String>,
     /// Those with a tombstone that counts; the manifest may be gone already.
-    pub(crate) dying: Vec<(PointId, VerifiedMark)>,
+    pub(crate) dying: Vec<Dying>,
     /// Keys that are nobody's, marks that do not count and points that are none, in words.
     pub(crate) strange: Vec<String>,
     /// Points whose state was taken from their manifest.
     pub(crate) read: HashSet<PointId>,
     pub(crate) wary: Wary,
+}
+
+/// A point with a tombstone that counts.
+#[derive(Debug)]
+pub(crate) struct Dying {
+    pub(crate) id: PointId,
+    pub(crate) tombstone: VerifiedMark,
+    /// Whether its manifest is there: a deletion that has begun goes through.
+    pub(crate) stands: bool,
 }
 
 impl TierFacts {
@@ -48,7 +58,7 @@ impl TierFacts {
         if run.marks.contains(&MarkName::Deleted)
             && let Some(tombstone) = self.mark(vault, &id, &MarkName::Deleted).await?
         {
-            self.dying.push((id, tombstone));
+            self.dying.push(Dying { id, tombstone, stands: run.manifest.is_some() });
             return Ok(());
         }
         let Some(manifest) = &run.manifest else {
@@ -108,13 +118,6 @@ impl TierFacts {
         Ok(None)
     }
 
-    /// The components that a point holds an intact item of, for the guard of the newest good one.
-    pub(crate) async fn good_components(&mut self, vault: &Vault, id: &PointId) -> Result<Vec<Name>> {
-        let point = self.wary.point(vault, id).await?;
-        let good = point.manifest.components.iter().filter(|component| component.outcome == Outcome::Good);
-        Ok(good.map(|component| component.name.clone()).collect())
-    }
-
     /// Reads a mark; one that does not count is noted as strange and changes nothing.
     async fn mark(&mut self, vault: &Vault, id: &PointId, name: &MarkName) -> Result<Option<VerifiedMark>> {
         match self.wary.mark(vault, id, name).await {
@@ -132,6 +135,24 @@ impl TierFacts {
 /// The hold that keeps a run from being deleted at this very moment.
 pub(crate) async fn hold_now(vault: &Vault, run: &Listed) -> Result<Option<String>> {
     TierFacts::default().standing_hold(vault, run).await
+}
+
+/// The components that a point holds good, for the guard of the newest good one. Of a point that shall stand for others that
+/// go, only those whose objects are all there: what its manifest says is not enough.
+pub(crate) async fn good_components(
+    vault: &Vault,
+    wary: &mut Wary,
+    id: &PointId,
+    stands_for_others: bool,
+) -> Result<Vec<Name>> {
+    let manifest = wary.point(vault, id).await?.manifest;
+    let absent = if stands_for_others { not_listed(vault.store(), &manifest).await? } else { Vec::new() };
+    let is_absent = |key: &Key| absent.iter().any(|(absent, _)| absent == key);
+    if manifest.details.as_ref().is_some_and(|details| is_absent(&details.key)) {
+        return Ok(Vec::new());
+    }
+    let good = manifest.components.into_iter().filter(|component| component.outcome == Outcome::Good);
+    Ok(good.filter(|good| !good.objects.iter().any(|object| is_absent(&object.key))).map(|good| good.name).collect())
 }
 
 /// The components of a source that are retired by somebody who may, each with the moment.

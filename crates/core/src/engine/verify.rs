@@ -14,14 +14,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observers};
 use crate::name::PointId;
 use crate::source::{ItemSource, ResourceImporter};
-use crate::store::{Key, ListEntry, ListOptions};
+use crate::store::Key;
 use crate::vault::Vault;
 use crate::vault::details::{ComponentLine, DetailLine};
 use crate::vault::items::{PointItems, details};
-use crate::vault::layout;
 use crate::vault::manifest::{Component, Outcome};
 use crate::vault::points::Point;
-use crate::vault::prove::prove_object;
+use crate::vault::prove::{not_listed, prove_object};
 
 /// How deep a point is proved. Each depth includes those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -136,31 +135,9 @@ impl VerifyRequest {
         Ok(report)
     }
 
-    /// Compares the listing with the manifest: at most two listings, whatever the number of objects.
     async fn list(&self, point: &Point, report: &mut VerifyReport) -> Result<()> {
-        let mut there = BTreeMap::new();
-        for prefix in [layout::items_of(&point.id)?, layout::details_of(&point.id)?] {
-            let mut listing = self.vault.store().list(&prefix, &ListOptions::default());
-            while let Some(entry) = listing.next().await {
-                if let ListEntry::Object(meta) = entry? {
-                    there.insert(meta.key, meta.size);
-                }
-            }
-        }
-        for object in point.manifest.objects() {
-            let what = match there.get(&object.key) {
-                None => "the object is missing".to_owned(),
-                Some(size) if *size != object.bytes => {
-                    format!("the object has {size} bytes instead of {}", object.bytes)
-                }
-                Some(_) => continue,
-            };
-            report.findings.push(Finding {
-                component: component_of(point, &object.key),
-                item: None,
-                key: Some(object.key),
-                what,
-            });
+        for (key, what) in not_listed(self.vault.store(), &point.manifest).await? {
+            report.findings.push(Finding { component: component_of(point, &key), item: None, key: Some(key), what });
         }
         Ok(())
     }

@@ -15,6 +15,8 @@ pub(crate) mod encode;
 mod epoch;
 mod fetch;
 mod frame;
+#[cfg(test)]
+mod fuzz_tests;
 pub(crate) mod handle;
 pub(crate) mod items;
 mod keyring;

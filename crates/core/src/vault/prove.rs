@@ -1,4 +1,6 @@
-//! Proving stored bytes without any key: length and SHA-256 against the signed manifest.
+//! Proving stored bytes without any key: presence, length and SHA-256 against the signed manifest.
+
+use std::collections::BTreeMap;
 
 use futures_util::StreamExt;
 use sha2::Digest as _;
@@ -6,8 +8,31 @@ use sha2::Digest as _;
 use crate::budget::Budget;
 use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{GetOptions, ObjectStore};
-use crate::vault::ObjectEntry;
+use crate::store::{GetOptions, Key, ListEntry, ListOptions, ObjectStore};
+use crate::vault::layout;
+use crate::vault::manifest::{Manifest, ObjectEntry};
+
+/// What a point needs and the store does not list at its size, in words. Two listings, whatever the number of objects.
+pub(crate) async fn not_listed(store: &dyn ObjectStore, manifest: &Manifest) -> Result<Vec<(Key, String)>> {
+    let (id, mut there) = (manifest.point(), BTreeMap::new());
+    for prefix in [layout::items_of(&id)?, layout::details_of(&id)?] {
+        let mut listing = store.list(&prefix, &ListOptions::default());
+        while let Some(entry) = listing.next().await {
+            if let ListEntry::Object(meta) = entry? {
+                there.insert(meta.key, meta.size);
+            }
+        }
+    }
+    let wrong = |object: ObjectEntry| {
+        let what = match there.get(&object.key) {
+            Some(size) if *size == object.bytes => return None,
+            Some(size) => format!("the object has {size} bytes instead of {}", object.bytes),
+            None => "the object is missing".to_owned(),
+        };
+        Some((object.key, what))
+    };
+    Ok(manifest.objects().filter_map(wrong).collect())
+}
 
 /// Reads the object once and compares it with what was signed.
 ///

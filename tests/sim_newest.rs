@@ -1,0 +1,73 @@
+//! The newest item that can be restored stays, also when the point that stood for it is lost or damaged meanwhile.
+
+mod support;
+
+use std::time::Duration;
+
+use backstay::engine::PruneAction;
+use backstay::{Backstay, PointId};
+use support::{World, restored};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const TEXT: &[u8] = b"content";
+
+/// Three points, of which retention keeps two.
+async fn three_points() -> (World, Backstay, Vec<PointId>) {
+    let world = World::new(3).await;
+    let backstay = world.backstay(&[("rows", TEXT)]).await;
+    let mut points = Vec::new();
+    for _ in 0..3 {
+        points.push(backstay.backup("daily").await.expect("a backup").id);
+        world.clock.advance(DAY);
+    }
+    (world, backstay, points)
+}
+
+/// Ways to lose the two newer points that leave their names in the listing, or do not.
+async fn lose(world: &World, point: &PointId, how: &str) {
+    let item = world.keys(&format!("items/{point}/")).await.remove(0);
+    match how {
+        "manifest gone" => world.remove(&format!("points/{point}.json")).await,
+        "manifest changed" => world.overwrite(&format!("points/{point}.json"), "{}").await,
+        "item gone" => world.remove(&item).await,
+        "item cut" => {
+            let content = world.read(&item).await;
+            world.overwrite(&item, content[..content.len() - 1].to_vec()).await;
+        }
+        "details gone" => world.remove(&world.keys(&format!("details/{point}.")).await.remove(0)).await,
+        other => panic!("{other}"),
+    }
+}
+
+const WAYS: [&str; 5] = ["manifest gone", "manifest changed", "item gone", "item cut", "details gone"];
+
+#[tokio::test(start_paused = true)]
+async fn a_point_that_is_damaged_lets_no_other_go() {
+    for how in WAYS {
+        let (world, backstay, points) = three_points().await;
+        lose(&world, &points[1], how).await;
+        lose(&world, &points[2], how).await;
+        let plan = backstay.prune("daily").danger_no_grace().plan().await.expect("a plan");
+        assert_eq!(plan.count(PruneAction::Tombstone), 0, "{how}: {plan}");
+        plan.apply().await.expect("nothing to do");
+        assert_eq!(restored(backstay.vault(), &points[0]).await.expect(how)[0].1, TEXT);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_is_taken_back_when_what_stood_for_it_is_lost_in_its_grace() {
+    for how in WAYS {
+        let (world, backstay, points) = three_points().await;
+        let report = backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("marked");
+        assert_eq!(report.tombstoned, [points[0].clone()], "{how}");
+        lose(&world, &points[1], how).await;
+        lose(&world, &points[2], how).await;
+        world.clock.advance(2 * DAY);
+        let plan = backstay.prune("daily").plan().await.expect("a plan");
+        assert_eq!((plan.count(PruneAction::Undelete), plan.count(PruneAction::Delete)), (1, 0), "{how}: {plan}");
+        assert_eq!(plan.apply().await.expect("it applies").undeleted, [points[0].clone()], "{how}");
+        assert_eq!(restored(backstay.vault(), &points[0]).await.expect(how)[0].1, TEXT);
+        let stands = backstay.vault().points().list(&points[0].source, &points[0].tier).await.expect("a list");
+        assert!(stands.contains(&points[0]), "{how}");
+    }
+}
