@@ -12,13 +12,14 @@ use backstay::vault::{AllowedSigner, AllowedSigners, Purpose, SigningKey};
 use backstay::{Backstay, Clock, Depth, ErrorKind, Keep, MemoryStore, PointId, RunId, Tier, Vault};
 use backstay_testkit::SeededRandom;
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use support::{World, exporter, inline_budget, restored, signature_key};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const TEXT: &[u8] = b"content";
 const EARLIER: u32 = 8;
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 24;
 const PLANTS: usize = 40;
 
 /// A vault whose points a writer signs with a key that is trusted for points only.
@@ -28,6 +29,8 @@ struct Scene {
     points: Vec<PointId>,
     /// One that was marked, and taken back: its tombstone and signature are the thief's to keep.
     tombstone: Vec<(String, Vec<u8>)>,
+    /// When the writer's key was stolen, once that is known.
+    stolen_at: Option<Timestamp>,
 }
 
 impl Scene {
@@ -39,7 +42,7 @@ impl Scene {
         let vault = Vault::create(world.store.clone()).keyring(&world.keyring).clock(world.clock.clone());
         vault.random(SeededRandom::new(seed + 1)).budget(inline_budget()).build().await.expect("a vault");
         let writer = SigningKey::generate(&SeededRandom::new(seed + 500));
-        let mut scene = Self { world, writer, points: Vec::new(), tombstone: Vec::new() };
+        let mut scene = Self { world, writer, points: Vec::new(), tombstone: Vec::new(), stolen_at: None };
         let writing = scene.program(scene.vault(&scene.world.store, Some(&scene.writer)).await, Keep::last(EARLIER));
         for _ in 0..EARLIER {
             scene.points.push(writing.backup("daily").await.expect("a backup").id);
@@ -65,7 +68,9 @@ impl Scene {
     /// Opens the vault; signs with the keyring's key, which may do everything, or with another.
     async fn vault(&self, store: &(impl ObjectStore + Clone), signer: Option<&SigningKey>) -> Vault {
         let mut trust: AllowedSigners = self.world.keyring.allowed_signers().clone();
-        let writer = AllowedSigner::new("backup@host", self.writer.public()).namespaces([Purpose::Point.namespace()]);
+        let mut writer =
+            AllowedSigner::new("backup@host", self.writer.public()).namespaces([Purpose::Point.namespace()]);
+        writer.valid_before = self.stolen_at;
         trust.add(writer).expect("one more");
         let mut vault = Vault::open(store.clone()).keyring(&self.world.keyring).trust(trust);
         if let Some(signer) = signer {
@@ -272,7 +277,8 @@ impl Thief<'_> {
                 let time = self.run(0, dice).to_string();
                 let time = time.split('-').next().expect("a time").to_owned();
                 let content = serde_json::to_vec_pretty(&retirement).expect("JSON");
-                let (key, place) = (format!("retired/prod-eu/db.{time}.json"), format!("sigs/prod-eu/retired/db.{time}"));
+                let (key, place) =
+                    (format!("retired/prod-eu/db.{time}.json"), format!("sigs/prod-eu/retired/db.{time}"));
                 (self.put_signed(&key, &place, Purpose::Retire, content).await, "retired/prod-eu")
             }
             17 => (self.put(&format!("retired/prod-eu/plant-{n}"), "x").await, "retired/prod-eu/plant"),
@@ -306,9 +312,9 @@ fn odd_name(n: u64) -> String {
 }
 
 fn destroys(plan: &PrunePlan, points: &[PointId]) -> bool {
-    plan.steps.iter().any(|step| {
-        points.contains(&step.id) && matches!(step.action, PruneAction::Tombstone | PruneAction::Delete)
-    })
+    plan.steps
+        .iter()
+        .any(|step| points.contains(&step.id) && matches!(step.action, PruneAction::Tombstone | PruneAction::Delete))
 }
 
 #[tokio::test(start_paused = true)]
@@ -348,6 +354,44 @@ async fn nothing_that_a_thief_puts_costs_an_earlier_point() {
         assert!(marked.iter().all(|step| step.id == scene.points[0]), "{place}: {plan}");
         restored(admin.vault(), &next).await.unwrap_or_else(|error| panic!("{place}: {error}"));
     }
+}
+
+/// What the writer's key signs is a point, and retention counts it: within the grace everything can be had back, once the
+/// key is trusted for no more than the time before it was stolen.
+#[tokio::test(start_paused = true)]
+async fn what_a_stolen_key_pushes_out_comes_back_within_the_grace() {
+    let mut scene = Scene::new(1, false).await;
+    let stolen_at = scene.world.clock.now();
+    scene.world.clock.advance(Duration::from_secs(60));
+    let (thief, random) = (scene.thief(), SeededRandom::new(3));
+    for day in 0..i64::from(EARLIER) {
+        let [first, ..] = scene.points.as_slice() else { unreachable!("there are some") };
+        let id = PointId { run: thief.run(-day.min(6), &random), ..first.clone() };
+        let empty = |manifest: &mut Value| {
+            manifest["components"][0]["objects"] = json!([]);
+            manifest["details"] = json!(null);
+        };
+        assert!(thief.point(first, &id, empty).await);
+    }
+    let admin = scene.program(scene.vault(&scene.world.store, None).await, Keep::last(EARLIER));
+    let plan = admin.prune("daily").plan().await.expect("a plan");
+    assert!(destroys(&plan, &scene.points), "retention would count them: {plan}");
+    let report = plan.apply().await.expect("it applies");
+    for id in &scene.points {
+        assert_eq!(restored(admin.vault(), id).await.expect("it is all there")[0].1, TEXT);
+    }
+    // The next morning somebody sees it, and says until when the key was his.
+    scene.world.clock.advance(DAY / 2);
+    scene.stolen_at = Some(stolen_at);
+    let admin = scene.program(scene.vault(&scene.world.store, None).await, Keep::last(EARLIER));
+    for id in &report.tombstoned {
+        if scene.points.contains(id) {
+            admin.vault().undelete(id).await.expect("in the grace");
+        }
+    }
+    scene.check(&admin, "the key is trusted no more").await;
+    let plan = admin.prune("daily").plan().await.expect("a plan");
+    assert!(!destroys(&plan, &scene.points), "{plan}");
 }
 
 /// Ten thousand keys of one kind cost a listing and a few reads, whatever is asked.

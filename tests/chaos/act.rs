@@ -12,7 +12,9 @@ use super::{Chaos, HOUR, Host};
 #[derive(Clone, Debug)]
 pub(super) enum Act {
     /// The content is new in each; of a partial one `files` reports a problem.
-    Backup { content: Content },
+    Backup {
+        content: Content,
+    },
     Verify(PointId),
     Restore(PointId),
     Prune,

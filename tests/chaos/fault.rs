@@ -14,8 +14,7 @@ pub(super) struct Faults {
     pub(super) dropped_after: Option<u64>,
 }
 
-const KINDS: [ErrorKind; 4] =
-    [ErrorKind::Unavailable, ErrorKind::Timeout, ErrorKind::Throttled, ErrorKind::Other];
+const KINDS: [ErrorKind; 4] = [ErrorKind::Unavailable, ErrorKind::Timeout, ErrorKind::Throttled, ErrorKind::Other];
 
 impl Chaos {
     /// Draws faults for one act. Calls take a millisecond or a few, so that two hosts meet in any order.

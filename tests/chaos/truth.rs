@@ -196,10 +196,8 @@ impl Truth {
     /// Every promise that can be seen from outside.
     pub(super) async fn check(&mut self, world: &World, vault: &Vault, place: &str, well: bool) {
         let stored = stored(world).await;
-        let manifests: BTreeSet<PointId> = stored
-            .keys()
-            .filter_map(|key| key.strip_prefix("points/")?.strip_suffix(".json")?.parse().ok())
-            .collect();
+        let manifests: BTreeSet<PointId> =
+            stored.keys().filter_map(|key| key.strip_prefix("points/")?.strip_suffix(".json")?.parse().ok()).collect();
         self.take_up(vault, &stored, &manifests, place, well).await;
         let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         for promised in std::mem::take(&mut state.promised) {
