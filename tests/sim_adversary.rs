@@ -369,6 +369,23 @@ async fn a_signed_point_that_asks_for_the_unknown_blocks_nobody() {
     assert!(!status.is_good() && status.to_string().contains("time-travel"), "{status}");
 }
 
+/// They are doubtful by the listing alone, so that `latest` need not read them, however well they are signed.
+#[tokio::test(start_paused = true)]
+async fn signed_points_from_the_future_cost_no_read() {
+    let scene = Scene::new(1, false).await;
+    let thief = scene.thief();
+    for n in 1..=40 {
+        let id = PointId { run: thief.run(n, &SeededRandom::new(3)), ..scene.points[0].clone() };
+        assert!(thief.point(&scene.points[0], &id, |manifest| manifest["details"] = json!(null)).await);
+    }
+    let store = FaultyStore::new(Arc::new(scene.world.store.clone()));
+    let vault = scene.vault(&store, None).await;
+    store.reset_calls();
+    let latest = vault.points().latest("db").await.expect("the newest that is no plant");
+    assert_eq!(Some(&latest.id), scene.points.last());
+    assert_eq!(store.calls(Operation::Get), 2, "its manifest and its signature");
+}
+
 /// What the writer's key signs is a point, and retention counts it: within the grace everything can be had back, once the
 /// key is trusted for no more than the time before it was stolen.
 #[tokio::test(start_paused = true)]
