@@ -7,8 +7,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, to_the_second};
 use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::mark::{Mark, MarkKind, Retirement, VerifiedMark};
-use crate::vault::points::{list_run, mark_that_counts};
+use crate::vault::points::list_run;
 use crate::vault::settle::find;
+use crate::vault::wary::Wary;
 use crate::vault::{Purpose, Vault};
 
 /// So long before a grace ends an undelete or a hold comes too late: the deletion may be about to begin.
@@ -27,7 +28,7 @@ impl Vault {
         let fail = |error: Error| Err(error.operation("hold").with("point", point));
         let run = list_run(self, point).await?.filter(|run| run.manifest.is_some());
         let Some(run) = run else { return fail(Error::new(ErrorKind::NotFound, "the point was deleted meanwhile")) };
-        match mark_that_counts(self, &run, &MarkName::Deleted).await? {
+        match Wary::default().mark_that_counts(self, &run, &MarkName::Deleted).await? {
             Some(tombstone) if too_late(&tombstone, self.store().now().await?) => fail(
                 Error::new(ErrorKind::Refused, "the grace of its deletion ends, so the hold may come too late")
                     .advise("look whether the point still stands; from then on the hold keeps it"),

@@ -20,7 +20,8 @@ use crate::vault::history::Act;
 use crate::vault::layout::{self, MarkName};
 use crate::vault::lookback::Lookback;
 use crate::vault::manifest::{Component, Outcome};
-use crate::vault::points::{Point, list_tier, mark_that_counts};
+use crate::vault::points::{Point, list_tier};
+use crate::vault::wary::Wary;
 use crate::vault::{Epoch, Vault};
 
 /// So many options are told if nothing else is said.
@@ -169,7 +170,7 @@ async fn look_into(name: &str, vault: &Vault, told: usize, found: &mut RecoveryO
     let mut place = Place { name, vault, tiers: Vec::new(), rate, keys: HashMap::new() };
     let mut candidates = Vec::new();
     for (tier, folder) in vault.points().tiers(&source).await?.iter().enumerate() {
-        let lookback = Lookback::new(vault, list_tier(vault, &source, folder, None, None).await?);
+        let lookback = Lookback::new(vault, list_tier(vault, &source, folder, None, None).await?, Wary::default());
         let ids = (0..lookback.len()).map(|i| Candidate { id: lookback.run(i).id.clone(), tier, i });
         candidates.extend(ids.filter(|candidate| candidate.id.run.time() <= found.before));
         place.tiers.push(lookback);
@@ -180,9 +181,10 @@ async fn look_into(name: &str, vault: &Vault, told: usize, found: &mut RecoveryO
     let mut rest = candidates.into_iter();
     while serve.len() < told && in_vain < SEARCHED {
         let Some(candidate) = rest.next() else { break };
-        match vault.points().get(&candidate.id).await {
+        let tier = &mut place.tiers[candidate.tier];
+        match tier.get(&candidate.id).await {
             Ok(point) => {
-                place.tiers[candidate.tier].learn(candidate.i, &point).await?;
+                tier.learn(candidate.i, &point).await?;
                 match point.serves(&found.component, found.before) {
                     true => serve.push((candidate, point)),
                     false => in_vain += 1,
@@ -192,9 +194,10 @@ async fn look_into(name: &str, vault: &Vault, told: usize, found: &mut RecoveryO
                 // Void, or deleted meanwhile.
                 ErrorKind::NotFound => in_vain += 1,
                 ErrorKind::Untrusted | ErrorKind::Corrupt | ErrorKind::Unsupported => {
-                    place.tiers[candidate.tier].pass_over(candidate.i);
+                    tier.pass_over(candidate.i);
                     found.problems.push(format!("{name}: {}: {error}", candidate.id));
-                    in_vain += 1;
+                    // What costs nothing does not count, or a flood of plants would hide all that serves.
+                    in_vain += usize::from(!tier.is_plant(candidate.i));
                 }
                 _ => return Err(error),
             },
@@ -233,8 +236,8 @@ impl Place<'_> {
         let shows = point.shows(component);
         let lookback = &mut self.tiers[candidate.tier];
         let doubt = lookback.judge(candidate.i).await?;
+        let tombstone = lookback.mark(candidate.i, &MarkName::Deleted).await?;
         let listed = lookback.run(candidate.i);
-        let tombstone = mark_that_counts(self.vault, listed, &MarkName::Deleted).await?;
         Ok(Some(RecoveryOption {
             place: self.name.to_owned(),
             point: point.id.clone(),

@@ -16,7 +16,6 @@ use crate::name::{Name, PointId};
 use crate::retention::{
     Action, Decision, NewestGood, PointState, PointSummary, RetentionPolicy, check_mass_expiry, decide,
 };
-use crate::vault::lookback::Lookback;
 use crate::vault::{Purpose, VaultId};
 
 /// The grace in which a deletion can be taken back, if nothing else is said.
@@ -147,11 +146,11 @@ impl PruneRequest {
         let zoned = now.to_zoned(tier.zone()?);
         let policy = tier.policy();
         let retired = retired(vault, source, &mut facts.strange).await?;
-        let mut lookback = Lookback::new(vault, std::mem::take(&mut facts.listed));
+        let mut lookback = facts.lookback(vault);
         let (decisions, last_words) = loop {
             let proposals = policy.propose(&facts.points, &zoned);
             let mut decisions = decide(&facts.points, proposals, now, &facts.protected);
-            if facts.unmask(vault, &mut lookback, &policy, &zoned, &decisions).await?
+            if facts.unmask(&mut lookback, &policy, &zoned, &decisions).await?
                 || facts.find_locked(vault, now, &decisions).await?
             {
                 continue;

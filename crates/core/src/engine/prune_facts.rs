@@ -12,10 +12,13 @@ use crate::retention::{Action, Decision, PointState, PointSummary};
 use crate::store::{HeadOptions, Key, ListEntry, ListOptions};
 use crate::vault::Vault;
 use crate::vault::layout::{self, MarkName};
+use crate::vault::lookback::Lookback;
 use crate::vault::manifest::{Outcome, Status};
 use crate::vault::mark::{MarkKind, VerifiedMark};
-use crate::vault::points::{Listed, list_tier_and_strangers};
+use crate::vault::points::{Listed, Point, list_tier_and_strangers, pass_over};
 use crate::vault::prove::not_listed;
+pub(crate) use crate::vault::signed::is_tampering;
+use crate::vault::wary::Wary;
 
 /// A tier as prune sees it. Gathered from the listing; only points that bear a hint or mark are read.
 #[derive(Debug, Default)]
@@ -23,7 +26,7 @@ pub(crate) struct TierFacts {
     /// Points that stand, oldest first.
     pub(crate) points: Vec<PointSummary>,
     /// What the listing shows of each of them, in the same order.
-    pub(crate) listed: Vec<Listed>,
+    listed: Vec<Listed>,
     /// The places of those that a person accepted.
     pub(crate) accepted: Vec<usize>,
     /// Those in doubt, with the reason.
@@ -34,6 +37,7 @@ pub(crate) struct TierFacts {
     pub(crate) dying: Vec<Dying>,
     /// Keys that are nobody's, marks that do not count and points that are none, in words.
     pub(crate) strange: Vec<String>,
+    wary: Wary,
 }
 
 /// A point with a tombstone that counts.
@@ -55,6 +59,11 @@ impl TierFacts {
         Ok(facts)
     }
 
+    /// The points that stand, to be read and compared.
+    pub(crate) fn lookback<'a>(&mut self, vault: &'a Vault) -> Lookback<'a> {
+        Lookback::new(vault, std::mem::take(&mut self.listed), std::mem::take(&mut self.wary))
+    }
+
     async fn add(&mut self, vault: &Vault, run: Listed) -> Result<()> {
         let id = run.id.clone();
         if run.marks.contains(&MarkName::Deleted)
@@ -69,7 +78,7 @@ impl TierFacts {
         }
         let mut state = PointState::Complete;
         if run.partial_hint || run.void_hint {
-            match vault.points().get(&id).await {
+            match self.wary.point(vault, &id).await {
                 Ok(point) if point.manifest.status == Status::Partial => state = PointState::Partial,
                 Ok(_) => {}
                 // A void: no point at all.
@@ -135,7 +144,7 @@ impl TierFacts {
             return Ok(false);
         }
         let Some(accepted) = self.mark(vault, &run.id, &MarkName::Accepted).await? else { return Ok(false) };
-        let point = vault.points().read_or_pass_over(&run.id).await?;
+        let point = pass_over(self.wary.point(vault, &run.id).await)?;
         Ok(point.is_some_and(|point| point.sha256 == accepted.mark.manifest))
     }
 
@@ -155,7 +164,7 @@ impl TierFacts {
 
     /// Reads a mark; one that does not count is noted as strange and changes nothing.
     async fn mark(&mut self, vault: &Vault, id: &PointId, name: &MarkName) -> Result<Option<VerifiedMark>> {
-        match vault.get_mark(id, name).await {
+        match self.wary.mark(vault, id, name).await {
             Ok(mark) => Ok(Some(mark)),
             Err(error) if is_tampering(error.kind()) => {
                 self.strange.push(format!("{id}.{name}: {error}"));
@@ -186,8 +195,8 @@ pub(crate) async fn lock_now(vault: &Vault, id: &PointId, now: Timestamp) -> Res
 
 /// The components that a point holds good, for the guard of the newest good one. Of a point that shall stand for others that
 /// go, only those whose objects are all there: what its manifest says is not enough.
-pub(crate) async fn good_components(vault: &Vault, id: &PointId, stands_for_others: bool) -> Result<Vec<Name>> {
-    let manifest = vault.points().get(id).await?.manifest;
+pub(crate) async fn good_components(vault: &Vault, point: Point, stands_for_others: bool) -> Result<Vec<Name>> {
+    let manifest = point.manifest;
     let absent = if stands_for_others { not_listed(vault.store(), &manifest).await? } else { Vec::new() };
     let is_absent = |key: &Key| absent.iter().any(|(absent, _)| absent == key);
     if manifest.details.as_ref().is_some_and(|details| is_absent(&details.key)) {
@@ -203,7 +212,7 @@ pub(crate) async fn retired(
     source: &Name,
     strange: &mut Vec<String>,
 ) -> Result<BTreeMap<Name, Timestamp>> {
-    let mut found = BTreeMap::new();
+    let (mut found, mut wary) = (BTreeMap::new(), Wary::default());
     let mut listing = vault.store().list(&layout::retirements(source)?, &ListOptions::default());
     while let Some(entry) = listing.next().await {
         let ListEntry::Object(meta) = entry? else { continue };
@@ -211,7 +220,7 @@ pub(crate) async fn retired(
             strange.push(meta.key.to_string());
             continue;
         };
-        match vault.get_retirement(source, &component, at).await {
+        match wary.retirement(vault, source, &component, at).await {
             // In key order, so the newest one stays.
             Ok(from) => drop(found.insert(component, from)),
             Err(error) if is_tampering(error.kind()) => strange.push(format!("{}: {error}", meta.key)),
@@ -219,10 +228,6 @@ pub(crate) async fn retired(
         }
     }
     Ok(found)
-}
-
-pub(crate) fn is_tampering(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Untrusted | ErrorKind::Corrupt | ErrorKind::Unsupported)
 }
 
 /// Tells of what somebody put into the vault who is not trusted to.

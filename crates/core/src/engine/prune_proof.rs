@@ -12,6 +12,7 @@ use crate::retention::{Action, Decision, NewestGood, PointState, PointSummary, R
 use crate::vault::Vault;
 use crate::vault::lookback::Lookback;
 use crate::vault::manifest::Status;
+use crate::vault::wary::UNSIGNED;
 
 /// So many points are read before the policy is asked again; each time twice as many.
 const FIRST_STEP: usize = 8;
@@ -23,7 +24,6 @@ impl TierFacts {
     /// compared with. Says whether one turned out to be less than it looked, so that all must be decided anew.
     pub(crate) async fn unmask(
         &mut self,
-        vault: &Vault,
         lookback: &mut Lookback<'_>,
         policy: &dyn RetentionPolicy,
         now: &Zoned,
@@ -43,17 +43,18 @@ impl TierFacts {
         let (mut step, mut changed) = (FIRST_STEP, false);
         while !unread.is_empty() && would_stay(policy, &proved, now, &expiring) {
             for i in unread.split_off(unread.len().saturating_sub(step)).into_iter().rev() {
-                let state = self.true_state(vault, lookback, i).await?;
-                changed |= state != self.points[i].state;
-                self.points[i].state = state;
+                changed |= self.look(lookback, i).await?;
                 proved.push(self.points[i].clone());
             }
             step *= 2;
         }
+        if changed {
+            self.unmask_unsigned(lookback);
+        }
         for i in goes {
             // One that cannot be read stays, which the guard of the newest good items sees to.
             if lookback.known(i).is_none()
-                && let Ok(point) = vault.points().get(&self.points[i].id).await
+                && let Ok(point) = lookback.get(&self.points[i].id).await
             {
                 lookback.learn(i, &point).await?;
             }
@@ -89,33 +90,55 @@ impl TierFacts {
                 {
                     return Ok(true);
                 }
-                let good = good_components(vault, &id, stays.is_some()).await;
+                let good = match lookback.get(&id).await {
+                    Ok(point) => good_components(vault, point, stays.is_some()).await,
+                    Err(error) => Err(error),
+                };
                 guard.read(&id, good);
             }
         }
     }
 
-    async fn true_state(&mut self, vault: &Vault, lookback: &mut Lookback<'_>, index: usize) -> Result<PointState> {
-        let PointSummary { id, state, .. } = &self.points[index];
-        if lookback.known(index).is_some() {
-            return Ok(*state);
+    /// Reads a point, unless that was done, and takes its state from its manifest. What cannot be trusted is told and
+    /// doubtful; what is no point, or not any more, is doubtful. Says whether that is another state than before.
+    pub(crate) async fn look(&mut self, lookback: &mut Lookback<'_>, i: usize) -> Result<bool> {
+        let PointSummary { id, state, .. } = &mut self.points[i];
+        if lookback.known(i).is_some() {
+            return Ok(false);
         }
-        match vault.points().get(id).await {
+        let before = *state;
+        match lookback.get(id).await {
             Ok(point) => {
-                lookback.learn(index, &point).await?;
-                Ok(if point.manifest.status == Status::Partial { PointState::Partial } else { *state })
+                lookback.learn(i, &point).await?;
+                if point.manifest.status == Status::Partial {
+                    *state = PointState::Partial;
+                }
             }
-            // It is signed; what it asks for is another matter.
-            Err(error) if error.kind() == ErrorKind::Unsupported => {
-                lookback.pass_over(index);
-                Ok(*state)
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                lookback.pass_over(i);
+                *state = PointState::Doubtful;
             }
-            Err(error) if is_tampering(error.kind()) || error.kind() == ErrorKind::NotFound => {
-                lookback.pass_over(index);
+            Err(error) if is_tampering(error.kind()) => {
+                lookback.pass_over(i);
                 self.strange.push(format!("{id}: {error}"));
-                Ok(PointState::Doubtful)
+                // Of a newer version: it is signed; what it asks for is another matter.
+                if error.kind() != ErrorKind::Unsupported {
+                    *state = PointState::Doubtful;
+                }
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
+        }
+        Ok(*state != before)
+    }
+
+    /// Where plants are many, all that the listing of signatures tells are unmasked at once, not a few in each round.
+    fn unmask_unsigned(&mut self, lookback: &mut Lookback<'_>) {
+        for (i, point) in self.points.iter_mut().enumerate() {
+            if lookback.known(i).is_none() && lookback.is_plant(i) {
+                lookback.pass_over(i);
+                self.strange.push(format!("{}: {UNSIGNED}", point.id));
+                point.state = PointState::Doubtful;
+            }
         }
     }
 }

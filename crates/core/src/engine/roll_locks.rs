@@ -99,19 +99,24 @@ impl RollRequest {
         let (vault, now) = (&self.0.vault, plan.made_at);
         let Some(until) = tier.lock_from(now)?.and_then(|lock| lock.until) else { return Ok(()) };
         let half = now.saturating_add(until.duration_since(now) / 2).unwrap_or(until);
-        let facts = TierFacts::gather(vault, &plan.source, &tier.name.parse()?).await?;
-        plan.strange.extend(facts.strange);
+        let mut facts = TierFacts::gather(vault, &plan.source, &tier.name.parse()?).await?;
+        let mut lookback = facts.lookback(vault);
         let mut missing: BTreeSet<&Name> = self.0.covered(tier).into_iter().map(|component| &component.name).collect();
-        for summary in facts.points.iter().rev().filter(|point| point.state != PointState::Doubtful) {
-            missing.retain(|name| retired.get(*name).is_none_or(|from| summary.id.run.time() > *from));
+        for i in (0..lookback.len()).rev() {
+            let made = facts.points[i].id.run.time();
+            missing.retain(|name| retired.get(*name).is_none_or(|from| made > *from));
             if missing.is_empty() {
                 break;
             }
-            let Some(point) = vault.points().read_or_pass_over(&summary.id).await? else { continue };
+            if facts.points[i].state == PointState::Doubtful {
+                continue;
+            }
+            facts.look(&mut lookback, i).await?;
+            let Some(point) = lookback.again(i).await? else { continue };
             let good =
                 |name: &&Name| point.manifest.component(name).is_some_and(|found| found.outcome == Outcome::Good);
             let good: Vec<&Name> = missing.iter().copied().filter(good).collect();
-            if good.is_empty() {
+            if good.is_empty() || lookback.judge(i).await?.is_some() {
                 continue;
             }
             let stored = Stored::of(vault, &point).await?;
@@ -127,6 +132,7 @@ impl RollRequest {
             let extend_to = locked_until.is_none_or(|locked| locked < half).then_some(until);
             plan.steps.push(RollStep { id: point.id.clone(), locked_until, extend_to, reason });
         }
+        plan.strange.append(&mut facts.strange);
         let missing = missing.into_iter().filter(|name| !retired.contains_key(*name));
         plan.strange.extend(missing.map(|name| format!("tier {}: no good point of {name} to lock", tier.name)));
         Ok(())

@@ -16,7 +16,8 @@ use crate::store::layer::AsOf;
 use crate::store::{HeadOptions, Key, ListEntry, ListOptions, Lock, ObjectMeta, ObjectRef, ObjectStore};
 use crate::vault::Vault;
 use crate::vault::layout::{self, MarkName, SIGNED_POINT};
-use crate::vault::points::{Point, list_run, mark_that_counts};
+use crate::vault::points::{Point, list_run};
+use crate::vault::wary::Wary;
 
 /// Objects that are looked at, or locked, at a time.
 const AT_A_TIME: usize = 16;
@@ -60,7 +61,7 @@ async fn extend(vault: &Vault, id: &PointId, lock: &Lock) -> Result<Vec<String>>
         other => other?,
     };
     if let Some(run) = list_run(vault, id).await?
-        && mark_that_counts(vault, &run, &MarkName::Deleted).await?.is_some()
+        && Wary::default().mark_that_counts(vault, &run, &MarkName::Deleted).await?.is_some()
     {
         return Ok(vec!["it is being deleted".to_owned()]);
     }

@@ -11,15 +11,14 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
-use crate::engine::prune_facts::{TierFacts, is_tampering, retired, tampering};
+use crate::engine::prune_facts::{TierFacts, retired, tampering};
 use crate::engine::sweep_facts::SweepFacts;
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::name::{Name, PointId};
 use crate::retention::PointState;
 use crate::store::{ListEntry, ListOptions};
 use crate::tier::Tier;
 use crate::vault::layout;
-use crate::vault::lookback::Lookback;
 
 /// A status that is asked for; await it.
 #[must_use = "nothing is looked at before this is awaited"]
@@ -82,11 +81,11 @@ pub struct ComponentStatus {
     pub age: Option<SignedDuration>,
     /// Whether it is older than the tier's RPO, or missing although there is one.
     pub late: bool,
-    /// How many points were looked at, at most: a component that none of them has is said not to be there.
+    /// How many points were looked at, from the newest back: a component that none of them has is said not to be there.
     pub searched: u64,
 }
 
-/// So many points are searched for a good one. Who has been without one for so long knows it, and a status stays cheap.
+/// So many points are read in search of a good one. Who has been without one for so long knows it, and a status stays cheap.
 const SEARCHED: usize = 64;
 
 /// So many doubts of a tier are printed, the newest ones.
@@ -145,27 +144,22 @@ impl StatusRequest {
         let vault = &self.backstay.vault;
         let name: Name = tier.name.parse()?;
         let mut facts = TierFacts::gather(vault, &self.backstay.source, &name).await?;
-        let mut lookback = Lookback::new(vault, std::mem::take(&mut facts.listed));
+        let mut lookback = facts.lookback(vault);
         let covered = self.backstay.covered(tier);
         let mut missing: BTreeSet<&Name> = covered.iter().map(|component| &component.name).collect();
         let (mut newest, mut held) = (BTreeMap::new(), BTreeSet::new());
-        for i in (0..lookback.len()).rev().take(SEARCHED) {
-            if missing.is_empty() {
+        let (mut searched, mut read) = (0, 0);
+        for i in (0..lookback.len()).rev() {
+            if missing.is_empty() || read == SEARCHED {
                 break;
             }
+            searched += 1;
             if facts.points[i].state == PointState::Doubtful {
                 continue;
             }
-            let id = lookback.run(i).id.clone();
-            match vault.points().get(&id).await {
-                Ok(point) => lookback.learn(i, &point).await?,
-                Err(error) if is_tampering(error.kind()) => {
-                    facts.strange.push(format!("{id}: {error}"));
-                    lookback.pass_over(i);
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => lookback.pass_over(i),
-                Err(error) => return Err(error),
-            }
+            facts.look(&mut lookback, i).await?;
+            // What costs nothing does not count, or a flood of plants would hide all that is good.
+            read += usize::from(!lookback.is_plant(i));
             let Some(point) = lookback.read(i).await?.cloned() else { continue };
             held.extend(point.components.iter().cloned());
             let found: Vec<&Name> = point.good().filter(|name| missing.contains(name)).collect();
@@ -189,7 +183,6 @@ impl StatusRequest {
             let time = newest.as_ref().map(|id: &PointId| id.run.time());
             let late = bound.is_some_and(|bound| time.is_none_or(|time| time < bound));
             let age = time.map(|time| at.duration_since(time));
-            let searched = facts.points.len().min(SEARCHED) as u64;
             ComponentStatus { component: component.clone(), newest, age, late, searched }
         };
         let count = |state| facts.points.iter().filter(|point| point.state == state).count() as u64;

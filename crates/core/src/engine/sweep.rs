@@ -19,8 +19,8 @@ use crate::store::Key;
 use crate::store::layer::AsOf;
 use crate::vault::commit::Commit;
 use crate::vault::layout::MarkName;
-use crate::vault::points::mark_that_counts;
 use crate::vault::runs::{RecordedRun, after};
+use crate::vault::wary::Wary;
 use crate::vault::{Purpose, VaultId};
 
 /// How much longer than the longest run everything is left, if nothing else is said.
@@ -181,7 +181,7 @@ impl SweepRequest {
             reason,
         };
         if let Some(listed) = listed
-            && mark_that_counts(vault, listed, &MarkName::Deleted).await?.is_some()
+            && Wary::default().mark_that_counts(vault, listed, &MarkName::Deleted).await?.is_some()
         {
             return Ok(Some(step(SweepAction::Keep, "its point is being deleted: that is the prune's".to_owned())));
         }

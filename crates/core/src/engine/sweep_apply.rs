@@ -16,8 +16,9 @@ use crate::source::Problem;
 use crate::store::Key;
 use crate::vault::commit::Commit;
 use crate::vault::layout::{self, MarkName, PointFile};
-use crate::vault::points::{list_run, mark_that_counts};
+use crate::vault::points::list_run;
 use crate::vault::runs::{RecordedRun, list_attempts};
+use crate::vault::wary::Wary;
 use crate::vault::{Point, Vault};
 
 /// What a sweep did.
@@ -86,7 +87,7 @@ impl Sweeper<'_> {
             }
         }
         if let Some(listed) = list_run(self.vault, id).await?
-            && mark_that_counts(self.vault, &listed, &MarkName::Deleted).await?.is_some()
+            && Wary::default().mark_that_counts(self.vault, &listed, &MarkName::Deleted).await?.is_some()
         {
             return Ok(Some("its point is being deleted"));
         }

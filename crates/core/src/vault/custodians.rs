@@ -176,14 +176,23 @@ impl Vault {
 
     /// Opens an epoch by the key file of any custodian but `except`.
     async fn open_by_file(&self, epoch: &Epoch, except: Option<&Name>) -> Result<Identity> {
-        let mut tried = Vec::new();
+        let mut files = Vec::new();
         let mut listing = self.store().list(&layout::epoch_keys()?, &ListOptions::default());
         while let Some(entry) = listing.next().await {
             let ListEntry::Object(meta) = entry? else { continue };
-            let Some(KeyFile::Sealed { epoch: name, custodian }) = layout::key_file(&meta.key) else { continue };
-            if name != epoch.name || except == Some(&custodian) {
-                continue;
+            match layout::key_file(&meta.key) {
+                Some(KeyFile::Sealed { epoch: name, custodian })
+                    if name == epoch.name && except != Some(&custodian) =>
+                {
+                    files.push((meta, custodian));
+                }
+                _ => {}
             }
+        }
+        // The oldest first: whatever is planted now lies behind what was there before.
+        files.sort_by_key(|(meta, _)| meta.last_modified);
+        let mut tried = Vec::new();
+        for (meta, custodian) in files {
             for identity in self.identities() {
                 match self.open_key_file(&meta.key, epoch, identity).await {
                     Ok(opened) => return Ok(opened),

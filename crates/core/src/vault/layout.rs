@@ -262,6 +262,27 @@ pub(crate) fn signatures_of(id: &PointId) -> Result<Prefix> {
     Prefix::new(format!("sigs/{id}."))
 }
 
+/// All signatures of retirements of a source's components.
+pub(crate) fn signatures_of_retirements(source: &Name) -> Result<Prefix> {
+    Prefix::new(format!("sigs/{source}/retired/"))
+}
+
+/// What [`signed_by`] gives for a signature of this. `what` is [`SIGNED_POINT`], [`SIGNED_VOID`] or a mark's name.
+pub(crate) fn signed_name(id: &PointId, what: &str) -> String {
+    format!("sigs/{id}.{what}")
+}
+
+/// What [`signed_by`] gives for a retirement.
+pub(crate) fn signed_retirement(source: &Name, component: &Name, time: Timestamp) -> String {
+    format!("sigs/{source}/retired/{component}.{}", compact_time(time))
+}
+
+/// What a signature is for, by its key, and the ID of the key that made it.
+pub(crate) fn signed_by(key: &Key) -> Option<(&str, &str)> {
+    let (rest, key_id) = key.as_str().strip_suffix(".sig")?.rsplit_once('.')?;
+    Some((rest.rsplit_once('.')?.0, key_id))
+}
+
 /// The prefix of all signatures over a document that is no point's: `sigs/PLACE.DIGEST.`.
 pub(crate) fn signatures_beside(place: &str, digest: &Sha256) -> Result<Prefix> {
     Prefix::new(format!("sigs/{place}.{}.", short_digest(digest)))

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::digest::Sha256;
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::name::{Name, PointId};
 use crate::retention::doubt::{Baseline, Content, RECENT};
 use crate::vault::Vault;
 use crate::vault::layout::MarkName;
 use crate::vault::manifest::Outcome;
-use crate::vault::points::{LOOK_BACK, Listed, Point, list_tier, mark_that_counts};
+use crate::vault::mark::VerifiedMark;
+use crate::vault::points::{LOOK_BACK, Listed, Point, list_tier, pass_over};
+use crate::vault::wary::Wary;
 
 /// So many runs before a point are looked at to find some that are points at all, or accepted ones.
 const NEAR: usize = 32;
@@ -26,6 +28,7 @@ pub(crate) struct Lookback<'a> {
     runs: Vec<Listed>,
     /// By their place in `runs`; none for what is no point.
     read: BTreeMap<usize, Option<Summary>>,
+    wary: Wary,
 }
 
 /// What is remembered of a point.
@@ -49,9 +52,10 @@ impl Summary {
 }
 
 impl<'a> Lookback<'a> {
-    pub(crate) fn new(vault: &'a Vault, mut runs: Vec<Listed>) -> Self {
+    /// `wary` is what reading after the same listing has learnt so far.
+    pub(crate) fn new(vault: &'a Vault, mut runs: Vec<Listed>, wary: Wary) -> Self {
         runs.retain(|run| run.manifest.is_some());
-        Self { vault, runs, read: BTreeMap::new() }
+        Self { vault, runs, read: BTreeMap::new(), wary }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -75,10 +79,32 @@ impl<'a> Lookback<'a> {
         self.read.get(&i)
     }
 
+    /// Reads any point of the tier; nothing of it is remembered unless it is [learnt](Self::learn).
+    pub(crate) async fn get(&mut self, id: &PointId) -> Result<Point> {
+        self.wary.point(self.vault, id).await
+    }
+
+    /// The mark beside the point, if it is there and counts.
+    pub(crate) async fn mark(&mut self, i: usize, name: &MarkName) -> Result<Option<VerifiedMark>> {
+        self.wary.mark_that_counts(self.vault, &self.runs[i], name).await
+    }
+
+    /// Whether it is known already, without reading it, that nobody trusted has signed it.
+    pub(crate) fn is_plant(&self, i: usize) -> bool {
+        self.wary.is_plant(&self.runs[i].id)
+    }
+
+    /// Whether its clocks contradict each other, and nobody says that he accepted it.
+    pub(crate) fn is_misdated(&self, i: usize) -> bool {
+        let longest_run = self.vault.budget().limits().longest_run;
+        let run = &self.runs[i];
+        run.clock_doubt(longest_run).is_some() && !run.marks.contains(&MarkName::Accepted)
+    }
+
     /// Reads a point once; none for what is void or cannot be trusted.
     pub(crate) async fn read(&mut self, i: usize) -> Result<Option<&Summary>> {
         if !self.read.contains_key(&i) {
-            match self.vault.points().read_or_pass_over(&self.runs[i].id).await? {
+            match pass_over(self.wary.point(self.vault, &self.runs[i].id).await)? {
                 Some(point) => self.learn(i, &point).await?,
                 None => self.pass_over(i),
             }
@@ -86,9 +112,17 @@ impl<'a> Lookback<'a> {
         Ok(self.read.get(&i).and_then(Option::as_ref))
     }
 
+    /// Reads a point that is known once more, for all it says; none if it was deleted or exchanged since.
+    pub(crate) async fn again(&mut self, i: usize) -> Result<Option<Point>> {
+        let Some(Some(known)) = self.read.get(&i) else { return Ok(None) };
+        let sha256 = known.sha256;
+        let point = pass_over(self.wary.point(self.vault, &self.runs[i].id).await)?;
+        Ok(point.filter(|point| point.sha256 == sha256))
+    }
+
     /// Takes in a point that was read by the caller.
     pub(crate) async fn learn(&mut self, i: usize, point: &Point) -> Result<()> {
-        let accepted = mark_that_counts(self.vault, &self.runs[i], &MarkName::Accepted).await?;
+        let accepted = self.mark(i, &MarkName::Accepted).await?;
         let components = &point.manifest.components;
         let good = components.iter().filter(|component| component.outcome == Outcome::Good);
         let summary = Summary {
@@ -115,13 +149,15 @@ impl<'a> Lookback<'a> {
         // The newest acceptance before it is where the measure begins; some may be forged.
         let marked = (0..=i).rev().filter(|i| self.runs[*i].marks.contains(&MarkName::Accepted));
         for accepted in marked.take(NEAR).collect::<Vec<_>>() {
-            if self.compare(accepted).await?.is_some_and(|point| point.accepted) {
+            if self.read(accepted).await?.is_some_and(|point| point.accepted) {
                 break;
             }
         }
         let mut near = 0;
-        for before in (i.saturating_sub(NEAR)..i).rev() {
-            near += usize::from(self.compare(before).await?.is_some());
+        // Such as are no measure are no obstacle either, however many there are.
+        let measures = (0..i).rev().filter(|before| !self.is_misdated(*before) && !self.is_plant(*before));
+        for before in measures.take(NEAR).collect::<Vec<_>>() {
+            near += usize::from(self.read(before).await?.is_some());
             if near == RECENT {
                 break;
             }
@@ -130,18 +166,9 @@ impl<'a> Lookback<'a> {
         let distances = std::iter::successors(Some(RECENT), |distance| distance.checked_mul(2));
         let far = distances.map_while(|distance| self.len().checked_sub(distance)).filter(|far| *far < i);
         for before in far.chain(Some(0)).collect::<Vec<_>>() {
-            self.compare(before).await?;
+            self.read(before).await?;
         }
         Ok(self.doubts(i).remove(&i))
-    }
-
-    /// Reads a point to compare another with it; one of a newer version is no measure, and no obstacle.
-    async fn compare(&mut self, i: usize) -> Result<Option<&Summary>> {
-        match self.read(i).await {
-            Err(error) if error.kind() != ErrorKind::Unsupported => return Err(error),
-            _ => {}
-        }
-        Ok(self.read.get(&i).and_then(Option::as_ref))
     }
 
     /// Those in doubt up to this one, among all that were read.
@@ -179,7 +206,7 @@ impl<'a> Lookback<'a> {
 pub(crate) async fn doubt_of(vault: &Vault, point: &Point) -> Result<Option<String>> {
     let PointId { source, tier, run } = &point.id;
     let from = run.time().checked_sub(LOOK_BACK).ok();
-    let mut lookback = Lookback::new(vault, list_tier(vault, source, tier, from, Some(run)).await?);
+    let mut lookback = Lookback::new(vault, list_tier(vault, source, tier, from, Some(run)).await?, Wary::default());
     let Some(place) = lookback.place(&point.id) else { return Ok(None) };
     lookback.learn(place, point).await?;
     lookback.judge(place).await

@@ -18,6 +18,8 @@ mod epoch;
 mod explain;
 mod fetch;
 mod frame;
+#[cfg(test)]
+mod fuzz_tests;
 pub(crate) mod handle;
 pub(crate) mod history;
 pub(crate) mod items;
@@ -47,6 +49,7 @@ mod trust;
 pub(crate) mod undelete;
 mod unpack;
 mod vault_id;
+pub(crate) mod wary;
 
 pub use builder::VaultBuilder;
 pub use custodians::Custodian;

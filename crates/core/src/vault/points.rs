@@ -14,7 +14,8 @@ use crate::vault::handle::Vault;
 use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::lookback::Lookback;
 use crate::vault::manifest::Manifest;
-use crate::vault::mark::VerifiedMark;
+use crate::vault::signed::is_tampering;
+use crate::vault::wary::Wary;
 
 /// Clocks of hosts that are kept in step differ by less than this.
 pub(crate) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(300);
@@ -105,32 +106,18 @@ impl Points {
     /// # Errors
     /// What the store answers.
     pub async fn list(&self, source: &Name, tier: &Name) -> Result<Vec<PointId>> {
-        let mut ids = Vec::new();
+        let (mut ids, mut wary) = (Vec::new(), Wary::default());
         for listed in list_tier(&self.vault, source, tier, None, None).await? {
             let stands = match listed {
                 Listed { manifest: None, .. } => false,
-                Listed { void_hint: true, .. } => self.read_or_pass_over(&listed.id).await?.is_some(),
+                Listed { void_hint: true, .. } => pass_over(wary.point(&self.vault, &listed.id).await)?.is_some(),
                 _ => true,
             };
-            if stands && mark_that_counts(&self.vault, &listed, &MarkName::Deleted).await?.is_none() {
+            if stands && wary.mark_that_counts(&self.vault, &listed, &MarkName::Deleted).await?.is_none() {
                 ids.push(listed.id);
             }
         }
         Ok(ids)
-    }
-
-    /// Reads a point; one that is void, unsigned or damaged is passed over with a warning, because anybody who may add
-    /// objects can plant such a one to get in the way.
-    pub(crate) async fn read_or_pass_over(&self, id: &PointId) -> Result<Option<Point>> {
-        match self.get(id).await {
-            Ok(point) => Ok(Some(point)),
-            Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
-                tracing::warn!(point = %id, %error, "passed over a point that cannot be trusted");
-                Ok(None)
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Reads a point's manifest and proves its signature.
@@ -164,7 +151,7 @@ impl Points {
                 match self.get(&id).await {
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
                     // Anybody may plant one of this name in another tier.
-                    Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
+                    Err(error) if is_tampering(error.kind()) => {
                         planted = Some(error);
                     }
                     other => return other,
@@ -209,6 +196,20 @@ impl Points {
                     .advise("look at the doubtful points, and `accept` one that is good"),
             }
         })
+    }
+}
+
+/// What was read; a point that is void, unsigned, damaged or beyond this version is passed over with a warning, because
+/// anybody who may add objects can plant such a one to get in the way.
+pub(crate) fn pass_over(read: Result<Point>) -> Result<Option<Point>> {
+    match read {
+        Ok(point) => Ok(Some(point)),
+        Err(error) if is_tampering(error.kind()) => {
+            tracing::warn!(%error, "passed over a point that cannot be trusted");
+            Ok(None)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -319,43 +320,32 @@ async fn newest_good(
 ) -> Result<Option<Point>> {
     let mut seen_from: Option<RunId> = None;
     for from in [vault.store_time().checked_sub(LOOK_BACK).ok(), None] {
-        let mut lookback = Lookback::new(vault, list_tier(vault, source, tier, from, None).await?);
+        let listed = list_tier(vault, source, tier, from, None).await?;
+        let mut lookback = Lookback::new(vault, listed, Wary::default());
         for i in (0..lookback.len()).rev() {
-            let listed = lookback.run(i);
-            let seen = seen_from.as_ref().is_some_and(|seen| listed.id.run >= *seen);
-            if seen || mark_that_counts(vault, listed, &MarkName::Deleted).await?.is_some() {
+            if seen_from.as_ref().is_some_and(|seen| lookback.run(i).id.run >= *seen) {
                 continue;
             }
-            let Some(point) = lookback.read(i).await?.filter(|point| point.is_good(component)) else { continue };
-            let sha256 = point.sha256;
+            // Of those whose time is wrong anybody may plant any number: they are not read without need.
+            if lookback.is_misdated(i) {
+                *doubtful += 1;
+                continue;
+            }
+            if lookback.mark(i, &MarkName::Deleted).await?.is_some() {
+                continue;
+            }
+            if lookback.read(i).await?.is_none_or(|point| !point.is_good(component)) {
+                continue;
+            }
             if lookback.judge(i).await?.is_some() {
                 *doubtful += 1;
                 continue;
             }
-            // Deleted or exchanged since: the next one then.
-            let found = vault.points().read_or_pass_over(&lookback.run(i).id).await?;
-            if let Some(point) = found.filter(|point| point.sha256 == sha256) {
+            if let Some(point) = lookback.again(i).await? {
                 return Ok(Some(point));
             }
         }
         seen_from = lookback.oldest().map(|listed| listed.id.run.clone()).or(seen_from);
     }
     Ok(None)
-}
-
-/// The mark beside the point, if it is signed for it. A forged one changes nothing.
-pub(crate) async fn mark_that_counts(vault: &Vault, listed: &Listed, name: &MarkName) -> Result<Option<VerifiedMark>> {
-    if !listed.marks.contains(name) {
-        return Ok(None);
-    }
-    match vault.get_mark(&listed.id, name).await {
-        Ok(mark) => Ok(Some(mark)),
-        Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
-            tracing::warn!(point = %listed.id, mark = %name, %error, "a mark that does not count");
-            Ok(None)
-        }
-        // It was taken back between the listing and now.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
 }

@@ -227,6 +227,12 @@ impl Vault {
     }
 }
 
+/// Whether what was read is such as anybody who may add objects can plant: it changes nothing, is told, and gets in
+/// nobody's way.
+pub(crate) fn is_tampering(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Untrusted | ErrorKind::Corrupt | ErrorKind::Unsupported)
+}
+
 /// Refuses to write what no reader would take.
 pub(crate) fn check_length(bytes: &[u8], limit: u64, key: &Key) -> Result<()> {
     match bytes.len() as u64 {
