@@ -3,7 +3,7 @@
 pub use backstay_core::clock::{Clock, Random, SystemClock, SystemRandom};
 pub use backstay_core::engine::{self, Backstay, BackupReport, Depth, Status};
 pub use backstay_core::{Blake3, Error, ErrorKind, Result, Secret, Sha256};
-pub use backstay_core::{Budget, Limits, Tier};
+pub use backstay_core::{Budget, Limits, LockMode, Tier, TierLock};
 pub use backstay_core::{Event, Observer};
 pub use backstay_core::{Name, PointId, RunId, Tag};
 

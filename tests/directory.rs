@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use backstay::store::{ListEntry, ListOptions, ObjectStore as _, Prefix};
+use backstay::{Backstay, ErrorKind, Keep, Keyring, MemoryStore, Tier, Vault};
 use backstay_core::directory::Directory;
 use backstay_core::source::{
     ExportReport, ExportRequest, ImportOptions, ImportReport, ResourceExporter, ResourceImporter,
@@ -13,6 +15,7 @@ use backstay_core::source::{
 use backstay_testkit::conformance::source::{self, ImporterSetup};
 use backstay_testkit::items::Items;
 use backstay_testkit::tree;
+use futures_util::TryStreamExt as _;
 
 async fn export(root: &Path) -> (Items, ExportReport) {
     let items = Items::new("files", "directory");
@@ -146,6 +149,69 @@ fn open(path: &Path) -> std::os::fd::OwnedFd {
 fn below(dir: &std::os::fd::OwnedFd, name: &str) -> std::os::fd::OwnedFd {
     let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW;
     rustix::fs::openat(dir, name, flags, rustix::fs::Mode::empty()).unwrap()
+}
+
+/// A program that protects the folder.
+async fn program(root: &Path, store: &MemoryStore) -> Backstay {
+    let keyring = Keyring::generate().unwrap();
+    let vault = Vault::create(store.clone()).keyring(&keyring).build().await.unwrap();
+    Backstay::builder("test", vault)
+        .export("files", Directory::new(root).exclude(["*.tmp"]))
+        .tier(Tier::new("daily").keep(Keep::daily(1)))
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_source_with_nothing_in_it_is_no_success() {
+    let place = Place::new();
+    let source = place.join("source");
+    fs::create_dir_all(source.join("lost+found")).unwrap();
+    // What the globs leave out is not protected either.
+    fs::write(source.join("only.tmp"), "left out").unwrap();
+    let backstay = program(&source, &MemoryStore::new()).await;
+    let error = backstay.backup("daily").await.unwrap_err();
+    assert!(error.to_string().contains("nothing to protect"), "{error}");
+    assert_eq!(backstay.vault().points().latest("files").await.unwrap_err().kind(), ErrorKind::NotFound);
+
+    let point = backstay.backup("daily").allow_empty().await.unwrap();
+    let target = place.join("target");
+    backstay.restore(&point.id).into(Directory::new(&target)).plan().await.unwrap().apply().await.unwrap();
+    let names: Vec<_> = fs::read_dir(&target).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["lost+found"]);
+
+    fs::write(source.join("file"), "something").unwrap();
+    backstay.backup("daily").await.unwrap();
+}
+
+#[tokio::test]
+async fn points_that_differ_in_nothing_but_content_are_not_mixed() {
+    let place = Place::new();
+    let (source, target) = (place.join("source"), place.join("target"));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("one"), "content").unwrap();
+    let settle = || fs::File::open(&source).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    settle();
+    let store = MemoryStore::new();
+    let backstay = program(&source, &store).await;
+    let first = backstay.backup("daily").await.unwrap().id;
+    fs::rename(source.join("one"), source.join("two")).unwrap();
+    settle();
+    let second = backstay.backup("daily").await.unwrap().id;
+
+    // The first restore begins, and ends where it would read.
+    let list = store.list(&Prefix::new(format!("items/{first}/")).unwrap(), &ListOptions::default());
+    for entry in list.try_collect::<Vec<_>>().await.unwrap() {
+        let ListEntry::Object(meta) = entry else { panic!("no folders were asked for") };
+        store.delete(&[meta.key.into()]).await.unwrap();
+    }
+    let plan = async |id| backstay.restore(id).into(Directory::new(&target)).plan().await;
+    plan(&first).await.unwrap().apply().await.unwrap_err();
+    let error = plan(&second).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    fs::remove_dir_all(&target).unwrap();
+    plan(&second).await.unwrap().apply().await.unwrap();
+    assert!(target.join("two").exists());
 }
 
 #[tokio::test]

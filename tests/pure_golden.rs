@@ -53,6 +53,11 @@ async fn documents_of_format_1_are_what_they_were() {
     compare("retired.json", &world.read(retired).await);
     let canary = keys.iter().find(|key| key.ends_with(".canary")).expect("a canary");
     compare("canary.json", &world.read(canary).await);
+    let history = keys.iter().find(|key| key.starts_with("history/") && key.ends_with(".json")).expect("a prune's end");
+    // Its host and version are this machine's.
+    let mut history = world.json(history).await;
+    (history["host"], history["version"]) = ("host".into(), "0.0.0".into());
+    compare("history.json", serde_json::to_string_pretty(&history).expect("JSON").as_bytes());
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use backstay::vault::{Purpose, Right, Role};
+
 const LONGEST_FILE: usize = 500;
 const LONGEST_FACADE: usize = 150;
 const MOST_CRATES: usize = 90;
@@ -48,15 +50,49 @@ fn every_example_is_in_the_readme() {
 }
 
 #[test]
-fn the_tests_that_the_architecture_names_exist() {
-    let page = read(&root().join("ARCHITECTURE.md"));
-    let named: Vec<(&str, &str)> = page.split('`').filter_map(|word| word.split_once("::")).collect();
-    let in_tests = named.iter().filter(|(file, _)| root().join(format!("tests/{file}.rs")).exists());
-    let in_tests: Vec<_> = in_tests.filter(|(file, _)| *file != "directory").collect();
-    assert!(in_tests.len() > 20, "{named:?}");
-    for (file, test) in in_tests {
-        let content = read(&root().join(format!("tests/{file}.rs")));
-        assert!(content.contains(&format!("fn {test}(")), "there is no test {file}::{test}");
+fn the_tests_that_the_pages_name_exist() {
+    for (page, least) in [("ARCHITECTURE.md", 20), ("SECURITY.md", 9)] {
+        let text = read(&root().join(page));
+        let named: Vec<(&str, &str)> = text.split('`').filter_map(|word| word.split_once("::")).collect();
+        let in_tests = named.iter().filter(|(file, _)| root().join(format!("tests/{file}.rs")).exists());
+        let in_tests: Vec<_> = in_tests.filter(|(file, _)| *file != "directory").collect();
+        assert!(in_tests.len() > least, "{page}: {named:?}");
+        for (file, test) in in_tests {
+            let content = read(&root().join(format!("tests/{file}.rs")));
+            assert!(content.contains(&format!("fn {test}(")), "{page}: there is no test {file}::{test}");
+        }
+    }
+}
+
+#[test]
+fn each_row_of_what_a_thief_can_do_names_its_test() {
+    let text = read(&root().join("SECURITY.md"));
+    let (_, table) = text.split_once("| proved by |").unwrap();
+    let rows: Vec<&str> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 5, "{rows:?}");
+    for row in rows {
+        let proof = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        assert!(proof.contains("::"), "no test proves: {row}");
+    }
+}
+
+#[test]
+fn the_roles_that_the_security_page_tells_are_those_of_the_code() {
+    let page = read(&root().join("SECURITY.md"));
+    let yes = |yes: bool| if yes { "yes" } else { "no" };
+    for role in Role::ALL {
+        let mut rights: Vec<(Right, String)> = Vec::new();
+        for grant in role.grants() {
+            match rights.last_mut() {
+                Some((right, text)) if *right == grant.right => text.push_str(&format!(" {}", grant.under)),
+                _ => rights.push((grant.right, grant.to_string())),
+            }
+        }
+        let rights = rights.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("; ");
+        let short = |purpose: Purpose| purpose.namespace().split('-').nth(1).unwrap();
+        let signs = role.purposes().into_iter().map(short).collect::<Vec<_>>().join(" ");
+        let row = format!("| {role} | {rights} | {signs} | {} | {} |", yes(role.seals()), yes(role.opens()));
+        assert!(page.contains(&row.replace("|  |", "| |")), "SECURITY.md lacks the row\n{row}");
     }
 }
 

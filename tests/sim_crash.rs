@@ -90,12 +90,17 @@ async fn finish(world: &World, points: &[PointId], act: Act, place: &str) {
         Err(error) => panic!("{place}: the next run fails: {error:?}"),
     }
     check_promises(world, points, act, place).await;
+    if matches!(act, Act::Delete) {
+        // What a deletion leaves that was stopped at its very end, and the record of the run, are the sweep's.
+        world.clock.advance(Duration::from_secs(20 * 24 * 3600));
+        again.sweep().plan().await.expect("a plan").apply().await.expect("a sweep");
+    }
     let of_oldest =
         |keys: Vec<String>| keys.into_iter().filter(|key| key.contains(&points[0].run.to_string())).collect::<Vec<_>>();
     let stored = of_oldest(world.keys("").await);
     let marks = of_oldest(world.keys("points/").await);
     match act {
-        Act::Delete => assert!(stored.iter().all(|key| key.starts_with("runs/")), "{place}: left behind: {stored:?}"),
+        Act::Delete => assert!(stored.is_empty(), "{place}: left behind: {stored:?}"),
         Act::Tombstone => assert!(marks.iter().any(|key| key.ends_with(".deleted")), "{place}: {marks:?}"),
         Act::Undelete => assert!(marks.iter().all(|key| !key.ends_with(".deleted")), "{place}: {marks:?}"),
         Act::Hold => assert!(marks.iter().any(|key| key.ends_with(".hold-audit")), "{place}: {marks:?}"),

@@ -111,7 +111,11 @@ async fn a_vault_opens_only_where_and_as_it_is_meant() {
     let error = unpinned.build().await.expect_err("two vaults claim this place");
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
     assert_eq!(open().build().await.expect("ours is pinned").id(), world.keyring.vault_id());
+    world.remove(&format!("backstay-1.{}", other.keyring.vault_id())).await;
     world.remove(&format!("backstay-1.{}", world.keyring.vault_id())).await;
+    let error = open().build().await.expect_err("its beacon is gone");
+    assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains("put an empty"), "{error}");
+    world.overwrite(&format!("backstay-1.{}", other.keyring.vault_id()), "").await;
     let other = Vault::open_read_only(world.store.clone()).keyring(&other.keyring).build().await;
     assert_eq!(other.expect_err("the marker is another's").kind(), ErrorKind::Corrupt);
     world.overwrite("backstay-1.json", vec![b' '; 2 << 20]).await;
@@ -257,8 +261,8 @@ async fn verify_tells_each_kind_of_damage_at_its_depth() {
     assert!(error.expect_err("a problem").to_string().contains("row 7"));
     let other = backstay.verify(id).check("db", MockImporter::default().kind("other")).await.expect("intact");
     assert_eq!((other.reached, other.unproved.len()), (Some(Depth::Decoded), 1));
-    let unchecked = backstay.verify(id).depth(Depth::Checked).await.expect("intact");
-    assert_eq!((unchecked.reached, unchecked.unproved.len()), (Some(Depth::Decoded), 1));
+    let unchecked = backstay.verify(id).depth(Depth::Checked).await.expect_err("by whom?");
+    assert!(unchecked.kind() == ErrorKind::Invalid && unchecked.to_string().contains("check(component"), "{unchecked}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -311,6 +315,7 @@ async fn status_tells_what_is_late_partial_and_nobodys() {
         .tier(Tier::new("old").keep(Keep::last(9)))
         .build()
         .expect("well formed");
+    assert!(!both.status().await.expect("a status").is_good(), "nothing was ever backed up");
     let first = both.backup("daily").await.expect("a backup").id;
     both.backup("old").allow_partial().await.expect("partial is allowed");
     world.clock.advance(DAY);

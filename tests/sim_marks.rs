@@ -8,23 +8,11 @@ use backstay::engine::{PruneAction, PrunePlan, PruneReport};
 use backstay::vault::Purpose;
 use backstay::{Backstay, ErrorKind, Keep, Name, PointId, Result, Tier, Vault};
 use backstay_testkit::ManualClock;
-use support::{World, exporter, program, restored};
+use support::{World, exporter, program, restored, three_points};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const TEXT: &[u8] = b"content";
-
-/// Three points, of which the tier keeps two.
-async fn three_points() -> (World, Backstay, Vec<PointId>) {
-    let world = World::new(3).await;
-    let backstay = world.backstay(&[("rows", TEXT)]).await;
-    let mut points = Vec::new();
-    for _ in 0..3 {
-        points.push(backstay.backup("daily").await.expect("a backup").id);
-        world.clock.advance(DAY);
-    }
-    (world, backstay, points)
-}
 
 async fn prune(backstay: &Backstay) -> Result<PruneReport> {
     backstay.prune("daily").plan().await?.apply().await
@@ -46,7 +34,7 @@ async fn of_point(world: &World, point: &PointId) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_hold_that_does_not_stand_is_not_called_success() {
-    let (world, backstay, points) = three_points().await;
+    let (world, backstay, points) = three_points(TEXT).await;
     let vault = backstay.vault();
     vault.hold(&points[0], &name("audit"), "why").await.expect("held");
     vault.release(&points[0], &name("audit"), "seen").await.expect("released");
@@ -63,7 +51,7 @@ async fn a_hold_that_does_not_stand_is_not_called_success() {
 
 #[tokio::test(start_paused = true)]
 async fn a_planted_tombstone_is_not_taken_for_ours() {
-    let (world, backstay, points) = three_points().await;
+    let (world, backstay, points) = three_points(TEXT).await;
     world.overwrite(&format!("points/{}.deleted", points[0]), "{}").await;
     let error = prune(&backstay).await.expect_err("no tombstone can be put");
     assert_eq!(error.kind(), ErrorKind::Partial, "{error}");
@@ -73,7 +61,7 @@ async fn a_planted_tombstone_is_not_taken_for_ours() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hold_ends_a_deletion_whose_grace_is_over() {
-    let (world, backstay, points) = three_points().await;
+    let (world, backstay, points) = three_points(TEXT).await;
     let listing =
         || async { backstay.vault().points().list(&name("prod-eu"), &name("daily")).await.expect("a listing") };
     prune(&backstay).await.expect("a tombstone");
@@ -97,7 +85,7 @@ async fn a_hold_ends_a_deletion_whose_grace_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hold_in_the_last_hour_of_a_grace_says_that_it_may_be_too_late() {
-    let (world, backstay, points) = three_points().await;
+    let (world, backstay, points) = three_points(TEXT).await;
     prune(&backstay).await.expect("a tombstone");
     world.clock.advance(DAY - HOUR / 2);
     let late = backstay.vault().hold(&points[0], &name("audit"), "why").await.expect_err("a pruner may be at it");
@@ -109,7 +97,7 @@ async fn a_hold_in_the_last_hour_of_a_grace_says_that_it_may_be_too_late() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deletion_that_has_begun_goes_through_whatever_marks_came_meanwhile() {
-    let (world, backstay, points) = three_points().await;
+    let (world, backstay, points) = three_points(TEXT).await;
     prune(&backstay).await.expect("a tombstone");
     backstay.vault().hold(&points[0], &name("audit"), "why").await.expect("held");
     // The pruner that had listed just before the hold took the manifest away and died.
@@ -125,7 +113,7 @@ async fn a_deletion_that_has_begun_goes_through_whatever_marks_came_meanwhile() 
 
 #[tokio::test(start_paused = true)]
 async fn a_tombstone_put_back_after_an_undelete_does_not_count() {
-    let (world, backstay, points) = three_points().await;
+    let (world, backstay, points) = three_points(TEXT).await;
     prune(&backstay).await.expect("a tombstone");
     let key = format!("points/{}.deleted", points[0]);
     let tombstone = world.read(&key).await;
@@ -139,7 +127,7 @@ async fn a_tombstone_put_back_after_an_undelete_does_not_count() {
 
 #[tokio::test(start_paused = true)]
 async fn a_tombstone_says_nothing_of_another_manifest_under_the_same_id() {
-    let (world, backstay, points) = three_points().await;
+    let (world, backstay, points) = three_points(TEXT).await;
     let mut other = backstay.vault().points().get(&points[0]).await.expect("a point").manifest;
     prune(&backstay).await.expect("a tombstone");
     world.clock.advance(2 * DAY);
@@ -229,7 +217,7 @@ async fn a_point_that_was_accepted_may_be_the_newest() {
 
 #[tokio::test(start_paused = true)]
 async fn what_could_not_be_read_back_is_not_written() {
-    let (world, backstay, points) = three_points().await;
+    let (world, backstay, points) = three_points(TEXT).await;
     let endless = "x".repeat(65 << 20);
     let error = backstay.vault().hold(&points[0], &name("audit"), &endless).await.expect_err("too long");
     assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");

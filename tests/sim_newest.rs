@@ -4,24 +4,12 @@ mod support;
 
 use std::time::Duration;
 
+use backstay::PointId;
 use backstay::engine::PruneAction;
-use backstay::{Backstay, PointId};
-use support::{World, restored};
+use support::{World, restored, three_points};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const TEXT: &[u8] = b"content";
-
-/// Three points, of which retention keeps two.
-async fn three_points() -> (World, Backstay, Vec<PointId>) {
-    let world = World::new(3).await;
-    let backstay = world.backstay(&[("rows", TEXT)]).await;
-    let mut points = Vec::new();
-    for _ in 0..3 {
-        points.push(backstay.backup("daily").await.expect("a backup").id);
-        world.clock.advance(DAY);
-    }
-    (world, backstay, points)
-}
 
 /// Ways to lose the two newer points that leave their names in the listing, or do not.
 async fn lose(world: &World, point: &PointId, how: &str) {
@@ -44,7 +32,7 @@ const WAYS: [&str; 5] = ["manifest gone", "manifest changed", "item gone", "item
 #[tokio::test(start_paused = true)]
 async fn a_point_that_is_damaged_lets_no_other_go() {
     for how in WAYS {
-        let (world, backstay, points) = three_points().await;
+        let (world, backstay, points) = three_points(TEXT).await;
         lose(&world, &points[1], how).await;
         lose(&world, &points[2], how).await;
         let plan = backstay.prune("daily").danger_no_grace().plan().await.expect("a plan");
@@ -57,7 +45,7 @@ async fn a_point_that_is_damaged_lets_no_other_go() {
 #[tokio::test(start_paused = true)]
 async fn a_deletion_is_taken_back_when_what_stood_for_it_is_lost_in_its_grace() {
     for how in WAYS {
-        let (world, backstay, points) = three_points().await;
+        let (world, backstay, points) = three_points(TEXT).await;
         let report = backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("marked");
         assert_eq!(report.tombstoned, [points[0].clone()], "{how}");
         lose(&world, &points[1], how).await;

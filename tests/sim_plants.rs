@@ -56,6 +56,24 @@ async fn a_point_is_found_by_its_run_although_another_tier_has_a_plant_of_that_n
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_planted_source_does_not_hide_the_only_true_one() {
+    let world = World::new(3).await;
+    let id = world.backstay(&[("rows", TEXT)]).await.backup("daily").await.expect("a backup").id;
+    world.overwrite(&format!("points/another/daily/{}.json", id.run), "{}").await;
+    let vault = world.vault().await;
+    assert_eq!(vault.points().latest("db").await.expect("the true one").id, id);
+    let second = Backstay::builder("second", world.vault().await)
+        .export("db", exporter(&[("rows", TEXT)]))
+        .tier(Tier::new("daily").keep(Keep::last(2)))
+        .build()
+        .expect("well formed");
+    second.backup("daily").await.expect("a backup");
+    let error = vault.points().latest("db").await.expect_err("whose?");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert_eq!(vault.points().source(id.source.clone()).latest("db").await.expect("the named one's").id, id);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_planted_canary_proves_nothing_and_hides_nobody() {
     let world = World::new(3).await;
     let vault = world.vault().await;

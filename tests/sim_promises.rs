@@ -8,11 +8,11 @@ use std::time::Duration;
 use backstay::engine::{PruneAction, PruneReport};
 use backstay::store::{ObjectStoreExt, Operation};
 use backstay::vault::Outcome;
-use backstay::{Backstay, BackupReport, Clock, ErrorKind, Event, Keep, PointId, SystemClock, Tier, Vault};
+use backstay::{Backstay, BackupReport, Clock, ErrorKind, Event, Keep, SystemClock, Tier, Vault};
 use backstay_testkit::EventLog;
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::mock::{Calls, ExportFault, ExportScript, MockExporter, MockHook};
-use support::{World, exporter, program, restored};
+use support::{World, exporter, program, restored, three_points};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const TEXT: &[u8] = b"content";
@@ -115,25 +115,13 @@ async fn the_newest_good_item_of_each_component_survives_however_nights_fail() {
     }
 }
 
-/// Three points, of which the tier keeps two.
-async fn three_points() -> (World, Backstay, Vec<PointId>) {
-    let world = World::new(3).await;
-    let backstay = world.backstay(&[("rows", TEXT)]).await;
-    let mut points = Vec::new();
-    for _ in 0..3 {
-        points.push(backstay.backup("daily").await.expect("a backup").id);
-        world.clock.advance(DAY);
-    }
-    (world, backstay, points)
-}
-
 async fn prune(backstay: &Backstay) -> PruneReport {
     backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("it applies")
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_deletion_takes_two_steps_and_can_be_taken_back_between_them() {
-    let (world, backstay, points) = three_points().await;
+    let (world, backstay, points) = three_points(TEXT).await;
     assert_eq!(prune(&backstay).await.tombstoned, [points[0].clone()]);
     let plan = backstay.prune("daily").plan().await.expect("a plan");
     assert_eq!((plan.count(PruneAction::Wait), plan.count(PruneAction::Delete)), (1, 0), "{plan}");
@@ -157,7 +145,7 @@ async fn a_deletion_takes_two_steps_and_can_be_taken_back_between_them() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hold_stops_a_deletion_before_and_after_the_tombstone() {
-    let (world, backstay, points) = three_points().await;
+    let (world, backstay, points) = three_points(TEXT).await;
     let audit = "audit".parse().expect("a name");
     let plan = backstay.prune("daily").plan().await.expect("a plan");
     backstay.vault().hold(&points[0], &audit, "the auditors want it").await.expect("held");
@@ -208,7 +196,7 @@ async fn retirement_by_name_lets_the_last_item_of_a_component_go() {
 
 #[tokio::test(start_paused = true)]
 async fn prune_refuses_what_looks_like_a_mistake_or_an_attack() {
-    let (world, backstay, _) = three_points().await;
+    let (world, backstay, _) = three_points(TEXT).await;
     world.clock.jump(jiff::SignedDuration::from_hours(24 * 365));
     let store = FaultyStore::new(Arc::new(backstay::MemoryStore::new()));
     drop(store);
@@ -220,7 +208,7 @@ async fn prune_refuses_what_looks_like_a_mistake_or_an_attack() {
     assert!(error.to_string().contains("clock"), "{error}");
     drop(backstay);
 
-    let (world, backstay, points) = three_points().await;
+    let (world, backstay, points) = three_points(TEXT).await;
     for _ in 0..5 {
         backstay.backup("daily").await.expect("a backup");
         world.clock.advance(DAY);
@@ -241,7 +229,7 @@ async fn prune_refuses_what_looks_like_a_mistake_or_an_attack() {
 
 #[tokio::test(start_paused = true)]
 async fn forged_and_replayed_marks_change_nothing_and_are_reported() {
-    let (world, backstay, points) = three_points().await;
+    let (world, backstay, points) = three_points(TEXT).await;
     // Unsigned tombstones and holds on every point.
     for point in &points {
         world.overwrite(&format!("points/{point}.deleted"), "{}").await;

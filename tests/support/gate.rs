@@ -25,6 +25,7 @@ struct State {
     answers_wait: bool,
     sizes_lie: bool,
     cannot_create: bool,
+    etags_prove_nothing: bool,
 }
 
 impl Gates {
@@ -46,6 +47,11 @@ impl Gates {
     /// The store says that it has no create-if-absent.
     pub fn cannot_create(&self) {
         self.0.lock().expect("no panic under the lock").cannot_create = true;
+    }
+
+    /// No etag can be foretold, as on a store that makes them of more than the content.
+    pub fn etags_prove_nothing(&self) {
+        self.0.lock().expect("no panic under the lock").etags_prove_nothing = true;
     }
 
     /// Lets everything go from now on.
@@ -145,6 +151,11 @@ impl ObjectStore for Gated {
 
     async fn head(&self, key: &Key, options: &HeadOptions) -> Result<ObjectMeta> {
         self.through(self.store.head(key, options)).await
+    }
+
+    fn etag_of(&self, data: &Bytes) -> Option<String> {
+        let nothing = self.gates.0.lock().expect("no panic under the lock").etags_prove_nothing;
+        self.store.etag_of(data).filter(|_| !nothing)
     }
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> BoxStream<'static, Result<ListEntry>> {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of it")]
 
+pub mod dead;
 pub mod gate;
 pub mod pair;
 
@@ -30,16 +31,7 @@ pub struct World {
 impl World {
     /// A world with a new vault.
     pub async fn new(seed: u64) -> Self {
-        let world = Self::without_vault(seed);
-        Vault::create(world.store.clone())
-            .keyring(&world.keyring)
-            .clock(world.clock.clone())
-            .random(SeededRandom::new(seed + 1))
-            .budget(inline_budget())
-            .build()
-            .await
-            .expect("a vault is made in memory");
-        world
+        world_on(MemoryStore::new(), seed).await
     }
 
     pub fn without_vault(seed: u64) -> Self {
@@ -110,6 +102,21 @@ impl World {
     }
 }
 
+/// A world with a new vault on this store.
+pub async fn world_on(store: MemoryStore, seed: u64) -> World {
+    let mut world = World::without_vault(seed);
+    world.store = store.with_clock(Arc::new(world.clock.clone()));
+    Vault::create(world.store.clone())
+        .keyring(&world.keyring)
+        .clock(world.clock.clone())
+        .random(SeededRandom::new(seed + 1))
+        .budget(inline_budget())
+        .build()
+        .await
+        .expect("a vault is made in memory");
+    world
+}
+
 /// No threads: a simulation on a current-thread runtime replays bit for bit.
 pub fn inline_budget() -> Budget {
     let mut limits = Limits::default();
@@ -128,6 +135,18 @@ pub fn program(vault: Vault, exporter: MockExporter) -> Backstay {
         .tier(Tier::new("daily").keep(Keep::last(2)))
         .build()
         .expect("the program is well formed")
+}
+
+/// Three points of `content`, a day apart, of which the tier keeps two; a day after the last.
+pub async fn three_points(content: &[u8]) -> (World, Backstay, Vec<backstay::PointId>) {
+    let world = World::new(3).await;
+    let backstay = world.backstay(&[("rows", content)]).await;
+    let mut points = Vec::new();
+    for _ in 0..3 {
+        points.push(backstay.backup("daily").await.expect("a backup").id);
+        world.clock.advance(std::time::Duration::from_secs(24 * 3600));
+    }
+    (world, backstay, points)
 }
 
 /// Restores `db` of a point into memory.

@@ -1,15 +1,20 @@
 //! Facts about work in progress. Logs, metrics and progress bars are observers of them.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
 use crate::error::ErrorKind;
 use crate::name::{Name, PointId};
 
 /// Something that happened. Names and amounts only: no content, no secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
     /// A run began.
@@ -24,7 +29,7 @@ pub enum Event {
         /// The hook, as it displays itself.
         hook: String,
         /// `before` or `after`.
-        phase: &'static str,
+        phase: Cow<'static, str>,
         /// What went wrong, if anything.
         error: Option<ErrorKind>,
     },
@@ -78,6 +83,12 @@ pub enum Event {
         /// What.
         message: String,
     },
+    /// Something lies in the vault that nobody who is trusted put there: a forged, moved or unsigned mark or point, a key
+    /// that is nobody's. It changes nothing, but a person should find out how it came there.
+    Tampering {
+        /// Where, and what is wrong with it.
+        what: String,
+    },
     /// An item was read and proved.
     ItemVerified {
         /// The point.
@@ -88,6 +99,13 @@ pub enum Event {
         item: String,
         /// Bytes read for the proof.
         bytes: u64,
+    },
+    /// A restore began.
+    RestoreStarted {
+        /// The point.
+        point: PointId,
+        /// The component.
+        component: Name,
     },
     /// Bytes of a restore passed on to the importer.
     RestoreProgress {
@@ -112,14 +130,51 @@ pub enum Event {
         /// Its stored bytes.
         bytes: u64,
     },
+    /// A restore ended.
+    RestoreDone {
+        /// The point.
+        point: PointId,
+        /// The component.
+        component: Name,
+        /// Plain bytes that were passed on to the importer.
+        bytes: u64,
+        /// How long it took.
+        took: Duration,
+        /// What went wrong, if anything.
+        error: Option<ErrorKind>,
+    },
     /// A point was marked for deletion; its grace began.
     Tombstoned {
         /// Which.
         point: PointId,
     },
+    /// The locks of a point's objects were extended.
+    LockExtended {
+        /// Which.
+        point: PointId,
+        /// None of them ends before this time of the store's clock.
+        until: Timestamp,
+    },
     /// A point and its bytes are gone.
     Deleted {
         /// Which.
+        point: PointId,
+        /// Stored bytes that are free now.
+        bytes: u64,
+    },
+    /// A dead run's hooks were undone by this process.
+    Adopted {
+        /// The point that is not.
+        point: PointId,
+    },
+    /// A dead run was given up: its commit key is taken, so that it makes no point any more.
+    Voided {
+        /// The point that will not be.
+        point: PointId,
+    },
+    /// What dead attempts left of a run is gone.
+    Swept {
+        /// The run.
         point: PointId,
         /// Stored bytes that are free now.
         bytes: u64,
@@ -139,12 +194,19 @@ impl Event {
             Self::Committed { .. } => "committed",
             Self::BackupFailed { .. } => "backup_failed",
             Self::Warning { .. } => "warning",
+            Self::Tampering { .. } => "tampering",
             Self::ItemVerified { .. } => "item_verified",
+            Self::RestoreStarted { .. } => "restore_started",
             Self::RestoreProgress { .. } => "restore_progress",
+            Self::RestoreDone { .. } => "restore_done",
             Self::CopyProgress { .. } => "copy_progress",
             Self::Copied { .. } => "copied",
             Self::Tombstoned { .. } => "tombstoned",
+            Self::LockExtended { .. } => "lock_extended",
             Self::Deleted { .. } => "deleted",
+            Self::Adopted { .. } => "adopted",
+            Self::Voided { .. } => "voided",
+            Self::Swept { .. } => "swept",
         }
     }
 }
@@ -177,6 +239,7 @@ impl Observers {
                 tracing::trace!(?event, "{}", event.name());
             }
             Event::Warning { place, message } => tracing::warn!(place, message, "warning"),
+            Event::Tampering { what } => tracing::warn!(what, "tampering"),
             Event::BackupFailed { point, error } => tracing::error!(%point, %error, "backup_failed"),
             _ => tracing::info!(?event, "{}", event.name()),
         }

@@ -18,6 +18,7 @@ pub mod source;
 pub mod store;
 mod task;
 mod tier;
+mod tier_lock;
 pub mod vault;
 
 pub use budget::Budget;
@@ -28,3 +29,4 @@ pub use limits::Limits;
 pub use name::{Name, PointId, RunId, Tag};
 pub use secret::Secret;
 pub use tier::Tier;
+pub use tier_lock::{LockMode, TierLock};

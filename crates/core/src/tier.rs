@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Span;
 use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Name;
 use crate::retention::{AnyOf, KeepRules, RetentionPolicy};
+use crate::store::Lock;
+use crate::tier_lock::{LockMode, TierLock};
 
 /// Scope, retention and objectives of the points that are made under one name. When they are made is up to whoever
 /// calls.
 ///
 /// ```
-/// use backstay_core::Tier;
+/// use backstay_core::{LockMode, Tier};
 /// use backstay_core::retention::Keep;
 /// use jiff::ToSpan;
 ///
@@ -23,6 +25,7 @@ use crate::retention::{AnyOf, KeepRules, RetentionPolicy};
 ///     .covers(["orders-db"])
 ///     .keep(Keep::daily(30).weekly(8))
 ///     .rpo(25.hours())
+///     .lock(LockMode::Governance, 30.days())
 ///     .time_zone("Europe/Berlin");
 /// assert!(tier.problems().is_empty());
 ///
@@ -32,6 +35,7 @@ use crate::retention::{AnyOf, KeepRules, RetentionPolicy};
 ///         "covers": ["orders-db"],
 ///         "keep": { "daily": 30, "weekly": 8 },
 ///         "rpo": "25h",
+///         "lock": { "mode": "governance", "time": "30d" },
 ///         "time_zone": "Europe/Berlin"
 ///     }"#,
 /// )?;
@@ -73,6 +77,9 @@ pub struct Tier {
         serialize_with = "jiff::fmt::serde::span::friendly::compact::optional"
     )]
     pub rto: Option<Span>,
+    /// The lock on every object of its points.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "field::lock")]
+    pub lock: Option<TierLock>,
     /// The time zone whose calendar retention goes by, by its IANA name. Default: UTC.
     #[serde(default = "utc", deserialize_with = "field::time_zone")]
     pub time_zone: String,
@@ -90,6 +97,7 @@ impl Tier {
             replicate_to: BTreeMap::new(),
             rpo: None,
             rto: None,
+            lock: None,
             time_zone: utc(),
         }
     }
@@ -137,6 +145,15 @@ impl Tier {
         self
     }
 
+    /// Locks items, details, signature and manifest of its points, each from the moment it is put and for this time.
+    /// Retention leaves what is locked; [`roll_locks_forward`](crate::engine::Backstay::roll_locks_forward) keeps the
+    /// newest good points locked while newer runs fail. The store must have locks.
+    #[must_use]
+    pub fn lock(mut self, mode: LockMode, time: Span) -> Self {
+        self.lock = Some(TierLock::new(mode, time));
+        self
+    }
+
     /// Sets the time zone by its IANA name.
     #[must_use]
     pub fn time_zone(mut self, name: impl Into<String>) -> Self {
@@ -172,6 +189,11 @@ impl Tier {
         })
     }
 
+    /// The lock of what is put for it at `now`.
+    pub(crate) fn lock_from(&self, now: Timestamp) -> Result<Option<Lock>> {
+        self.lock.as_ref().map(|lock| lock.beginning(now, self.zone()?)).transpose()
+    }
+
     /// Everything that is wrong with it.
     #[must_use]
     pub fn problems(&self) -> Vec<Error> {
@@ -184,13 +206,18 @@ impl Tier {
                     .with("field", field)
                     .advise("set a span such as 1h, or leave it out")
             });
+        let lock = self.lock.as_ref().filter(|lock| !lock.time.is_positive()).map(|_| {
+            Error::new(ErrorKind::Invalid, "a lock's time is not positive")
+                .with("field", "lock")
+                .advise("set a span such as 30d, or leave the lock out")
+        });
         // An application's own policy may say all that there is to say.
         let keep = if self.keep.is_empty() && !self.policies.is_empty() { Vec::new() } else { self.keep.problems() };
         let replicas = self.replicate_to.iter().flat_map(|(replica, rules)| {
             let name = Name::new(replica).err().map(|problem| problem.with("field", "replicate_to"));
             name.into_iter().chain(rules.problems()).map(move |problem| problem.with("replica", replica))
         });
-        let problems = names.chain(keep).chain(replicas).chain(objectives).chain(self.zone().err());
+        let problems = names.chain(keep).chain(replicas).chain(objectives).chain(lock).chain(self.zone().err());
         problems.map(|problem| problem.with("tier", &self.name)).collect()
     }
 }
@@ -205,6 +232,7 @@ mod field {
     use jiff::Span;
 
     use crate::retention::KeepRules;
+    use crate::tier_lock::TierLock;
 
     crate::field::named_fields! {
         name: String, "a tier's name";
@@ -213,6 +241,7 @@ mod field {
         keep: KeepRules, "a table such as { daily = 30, within = \"14d\" }";
         rpo: Option<Span>, "a span such as \"1h\" or \"PT1H\"";
         rto: Option<Span>, "a span such as \"1h\" or \"PT1H\"";
+        lock: Option<TierLock>, "a table such as { mode = \"compliance\", time = \"30d\" }";
         time_zone: String, "an IANA name such as \"Europe/Berlin\"";
     }
 }

@@ -8,6 +8,7 @@ pub mod fault;
 pub mod items;
 pub mod mock;
 mod random;
+mod rights;
 #[cfg(target_os = "linux")]
 pub mod tree;
 
@@ -15,3 +16,4 @@ pub use clock::ManualClock;
 pub use events::EventLog;
 pub use fault::FaultyStore;
 pub use random::SeededRandom;
+pub use rights::RightsStore;

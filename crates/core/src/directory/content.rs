@@ -66,9 +66,7 @@ pub(super) fn copy(pack: &mut Pack, file: BorrowedFd<'_>, entry: &Entry, before:
         Ok(after) if after.size != before.size => {
             Some(format!("changed from {} to {} bytes while it was read", before.size, after.size))
         }
-        Ok(after) if (after.mtime, after.ctime) != (before.mtime, before.ctime) => {
-            Some("changed while it was read".to_owned())
-        }
+        Ok(after) if after.times() != before.times() => Some("changed while it was read".to_owned()),
         Ok(_) => None,
         Err(error) => Some(format!("cannot be looked at again: {error}")),
     }))

@@ -15,7 +15,8 @@ pub(super) struct Found {
     pub(super) linked: bool,
 }
 
-/// How what was found differs from the entry; none if it is equal. Attributes do not count here.
+/// How what was found differs from the entry as far as can be seen without reading it; none if it is equal. Attributes do
+/// not count here.
 pub(super) fn difference(entry: &Entry, found: &Found) -> Option<String> {
     let inode = &found.inode;
     let here = kind_name(inode.kind);
@@ -47,19 +48,25 @@ pub(super) fn difference(entry: &Entry, found: &Found) -> Option<String> {
     }
 }
 
-/// How the attributes of a directory differ from the entry's.
+/// How the attributes that every system tells differ from the entry's: mode; owner, if those can be restored; and a
+/// directory's time. A hard link has those of its first name.
 pub(super) fn attributes(entry: &Entry, inode: &Inode, owners: bool) -> Option<String> {
-    let mut differ = Vec::new();
-    if entry.mode != inode.mode {
-        differ.push(format!("mode {:o}, not {:o}", inode.mode, entry.mode));
+    if matches!(entry.kind, Kind::HardLink(_)) {
+        return None;
     }
-    if owners && (entry.uid, entry.gid) != (inode.uid, inode.gid) {
+    let mut differ = Vec::new();
+    let same_owner = (entry.uid, entry.gid) == (inode.uid, inode.gid);
+    let mode = entry.mode_of(owners || same_owner);
+    if mode != inode.mode && !matches!(entry.kind, Kind::Symlink(_)) {
+        differ.push(format!("mode {:o}, not {mode:o}", inode.mode));
+    }
+    if owners && !same_owner {
         differ.push(format!("owner {}:{}, not {}:{}", inode.uid, inode.gid, entry.uid, entry.gid));
     }
-    if !same_time(entry.mtime, inode.mtime) {
+    if entry.kind == Kind::Directory && !same_time(entry.mtime, inode.mtime) {
         differ.push(format!("time {}, not {}", moment(inode.mtime), moment(entry.mtime)));
     }
-    (!differ.is_empty()).then(|| format!("the directory has {}", differ.join("; ")))
+    (!differ.is_empty()).then(|| format!("{} there has {}", kind_name(inode.kind), differ.join("; ")))
 }
 
 /// Some file systems keep whole seconds only.
@@ -87,6 +94,42 @@ fn kind_name(kind: FileType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attributes_count_as_far_as_they_can_be_restored() {
+        let time = Time { seconds: 5, nanos: 7 };
+        let inode = |mode, uid| Inode {
+            id: (1, 1),
+            kind: FileType::RegularFile,
+            mode,
+            links: 1,
+            uid,
+            gid: 0,
+            device: (0, 0),
+            size: 0,
+            allocated: 0,
+            mtime: Time::default(),
+            ctime: time,
+        };
+        let entry = |kind, mode| Entry { kind, mode, uid: 1, ..Entry::default() };
+        let (file, link) = (Kind::File(None), Kind::Symlink(b"t".to_vec()));
+        for (entry, found, owners, equal) in [
+            (entry(file.clone(), 0o644), inode(0o644, 1), true, true),
+            (entry(file.clone(), 0o644), inode(0o600, 1), true, false),
+            (entry(file.clone(), 0o644), inode(0o600, 1), false, false),
+            (entry(file.clone(), 0o644), inode(0o644, 2), true, false),
+            (entry(file.clone(), 0o644), inode(0o644, 2), false, true),
+            // Restored by somebody who may not give files away: without the bit.
+            (entry(file.clone(), 0o4755), inode(0o755, 2), false, true),
+            (entry(file.clone(), 0o4755), inode(0o4755, 2), false, false),
+            (entry(file, 0o4755), inode(0o755, 1), false, false),
+            (entry(link.clone(), 0o777), inode(0o700, 1), true, true),
+            (entry(link, 0o777), inode(0o777, 2), true, false),
+            (entry(Kind::HardLink(b"t".to_vec()), 0o644), inode(0o600, 2), true, true),
+        ] {
+            assert_eq!(attributes(&entry, &found, owners).is_none(), equal, "{entry:?} {found:?}");
+        }
+    }
 
     #[test]
     fn equal_is_what_the_documentation_says() {

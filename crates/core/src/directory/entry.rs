@@ -44,7 +44,7 @@ pub(super) struct Extent {
 }
 
 /// A point in time: seconds since 1970, which may be negative, plus nanoseconds, which are not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Time {
     pub(super) seconds: i64,
     pub(super) nanos: u32,
@@ -75,6 +75,13 @@ impl Entry {
         self.gid = inode.gid;
         self.mtime = inode.mtime;
         self.size = 0;
+    }
+
+    /// The mode, as far as it can be restored: set-user-ID and set-group-ID are worth nothing, or dangerous, on a file of
+    /// another owner than its own.
+    pub(super) fn mode_of(&self, is_owned: bool) -> u32 {
+        let dropped = if is_owned || self.kind == Kind::Directory { 0 } else { 0o6000 };
+        self.mode & !dropped
     }
 
     /// How much memory the extended attributes take.
@@ -114,6 +121,20 @@ impl From<Stat> for Inode {
             mtime: Time { seconds: s.st_mtime as i64, nanos: s.st_mtime_nsec as u32 },
             ctime: Time { seconds: s.st_ctime as i64, nanos: s.st_ctime_nsec as u32 },
         }
+    }
+}
+
+impl Inode {
+    /// When its content and when anything of it changed last.
+    pub(super) fn times(&self) -> (Time, Time) {
+        (self.mtime, self.ctime)
+    }
+}
+
+impl From<jiff::Timestamp> for Time {
+    fn from(time: jiff::Timestamp) -> Self {
+        // Before 1970 the fraction is negative, and lost.
+        Self { seconds: time.as_second(), nanos: u32::try_from(time.subsec_nanosecond()).unwrap_or(0) }
     }
 }
 

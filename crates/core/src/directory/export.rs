@@ -7,6 +7,7 @@ use super::walk::Walk;
 use super::{Directory, FORMAT, ITEM, pack};
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::{ExportReport, ExportRequest, ExporterInfo, ItemSink, ItemSpec, ResourceExporter};
+use crate::vault::layout;
 
 #[async_trait]
 impl ResourceExporter for Directory {
@@ -14,8 +15,9 @@ impl ResourceExporter for Directory {
         &self.info
     }
 
-    async fn export(&self, _request: &ExportRequest, out: &dyn ItemSink) -> Result<ExportReport> {
-        let tally = export(self, out, |_| {}).await?;
+    async fn export(&self, request: &ExportRequest, out: &dyn ItemSink) -> Result<ExportReport> {
+        let beacon = request.vault.as_ref().map(layout::beacon).transpose()?;
+        let tally = export(self, out, |walk| walk.beacon = beacon.map(|key| key.to_string())).await?;
         Ok(tally.report())
     }
 }

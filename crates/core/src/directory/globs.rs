@@ -4,9 +4,12 @@ use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A set of globs.
+/// A set of globs that knows which of them ever matched.
 #[derive(Clone, Debug)]
-pub(super) struct Globs(GlobSet);
+pub(super) struct Globs {
+    set: GlobSet,
+    unmatched: Vec<Option<String>>,
+}
 
 impl Globs {
     /// Compiles `globs`; `field` is where they stand.
@@ -35,23 +38,39 @@ impl Globs {
             }
             set.add(GlobBuilder::new(&whole).literal_separator(true).build().map_err(bad)?);
         }
-        set.build().map(Self).map_err(|error| {
+        let set = set.build().map_err(|error| {
             Error::new(ErrorKind::Invalid, "the globs are too large").with("field", field).because(error)
-        })
+        })?;
+        Ok(Self { set, unmatched: globs.iter().cloned().map(Some).collect() })
     }
 
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.set.is_empty()
     }
 
     /// Whether `path` itself matches.
-    pub(super) fn matches(&self, path: &[u8]) -> bool {
-        !self.0.is_empty() && self.0.is_match_candidate(&Candidate::from_bytes(path))
+    pub(super) fn matches(&mut self, path: &[u8]) -> bool {
+        if self.set.is_empty() {
+            return false;
+        }
+        let path = Candidate::from_bytes(path);
+        let matched = self.set.is_match_candidate(&path);
+        if matched && self.unmatched.iter().any(Option::is_some) {
+            for i in self.set.matches_candidate(&path) {
+                self.unmatched[i] = None;
+            }
+        }
+        matched
+    }
+
+    /// The globs that matched nothing so far.
+    pub(super) fn unmatched(&self) -> impl Iterator<Item = &str> {
+        self.unmatched.iter().filter_map(Option::as_deref)
     }
 
     /// Whether `path` or a directory that it lies in matches.
-    pub(super) fn covers(&self, path: &[u8]) -> bool {
+    pub(super) fn covers(&mut self, path: &[u8]) -> bool {
         self.matches(path) || path.iter().enumerate().any(|(i, byte)| *byte == b'/' && self.matches(&path[..i]))
     }
 }
@@ -74,17 +93,24 @@ mod tests {
             ("[ab]?.{log,txt}", "b1.txt", true), ("*", ".hidden", true), ("A", "a", false),
         ];
         for (glob, path, expected) in table {
-            let globs = Globs::new("exclude", &[glob.to_owned()]).unwrap();
+            let mut globs = Globs::new("exclude", &[glob.to_owned()]).unwrap();
             assert_eq!(globs.matches(path.as_bytes()), expected, "{glob} {path}");
         }
     }
 
     #[test]
     fn what_lies_below_a_match_is_covered() {
-        let globs = Globs::new("only", &["a/b".to_owned()]).unwrap();
+        let mut globs = Globs::new("only", &["a/b".to_owned()]).unwrap();
         assert!(globs.covers(b"a/b/c/d") && globs.covers(b"a/b") && !globs.covers(b"a") && !globs.covers(b"a/bc"));
-        let bytes = Globs::new("only", &["x*".to_owned()]).unwrap();
+        let mut bytes = Globs::new("only", &["x*".to_owned()]).unwrap();
         assert!(bytes.covers(b"x\xff/y"));
+    }
+
+    #[test]
+    fn what_never_matched_is_known() {
+        let mut globs = Globs::new("only", &["*.txt", "b", "a/*"].map(str::to_owned)).unwrap();
+        assert!(globs.matches(b"a/x.txt") && !globs.matches(b"c"));
+        assert_eq!(globs.unmatched().collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]

@@ -51,6 +51,11 @@ impl ResourceImporter for Directory {
             plan = self.run(items, &archives, options, Mode::Plan, plan).await?.0;
         }
         self.has_room(&plan)?;
+        if plan.count(ImportAction::Unchanged) > 0 {
+            let by =
+                if options.compare_content { "by content, mode and owner" } else { "by size and time, mode and owner" };
+            plan.notes.push(format!("files that are there were compared {by}"));
+        }
         if !rustix::process::geteuid().is_root() {
             plan.notes.push(
                 "entries of others will belong to this process's user: only the super-user can restore owners"
@@ -107,7 +112,8 @@ impl Directory {
         record: R,
     ) -> Result<(R, Vec<String>)> {
         let (root, options) = (self.root.clone(), options.clone());
-        let mut restore = on_thread(move || Restore::new(&root, &options, mode, record)).await?;
+        let mark = mark(archives)?;
+        let mut restore = on_thread(move || Restore::new(&root, &options, mode, mark, record)).await?;
         for item in archives {
             restore = with_archive(items, item, move |archive| {
                 restore.run(archive)?;
@@ -120,7 +126,7 @@ impl Directory {
 
     /// Entries and bytes, where the answer is known without reading: nothing is in the way, and the exporter counted.
     fn known(&self, archives: &[ItemInfo], options: &ImportOptions) -> Result<Option<(u64, u64)>> {
-        let target = Target::open(&self.root, false)?;
+        let target = Target::open(&self.root, false, mark(archives)?)?;
         let empty =
             target.dir().map_or(Ok(true), is_empty).map_err(|e| errno::error(e, "list", self.root.display()))?;
         let ours = archives.iter().all(|item| item.kind == KIND);
@@ -198,13 +204,21 @@ fn bounded(impossible: u64) -> Result<()> {
         .advise("restore as the super-user if they are devices; else look where the archive comes from"))
 }
 
+/// What tells an unfinished restore of these items from one of others.
+fn mark(archives: &[ItemInfo]) -> Result<String> {
+    let items = serde_json::to_vec(archives)
+        .map_err(|error| Error::new(ErrorKind::Other, "the items' facts cannot be written as JSON").because(error))?;
+    Ok(format!("restore of {}\n", Blake3::of(&items)))
+}
+
 /// A digest of what the plan found in the way.
 fn fingerprint(plan: &ImportPlan) -> String {
-    let mut text = format!("{:?} {}", plan.counts, plan.bytes);
+    let mut digest = blake3::Hasher::new();
+    digest.update(format!("{:?} {}", plan.counts, plan.bytes).as_bytes());
     for entry in &plan.entries {
-        text.push_str(&format!("\n{} {:?} {:?}", entry.action, entry.what, entry.why));
+        digest.update(format!("\n{} {:?} {:?}", entry.action, entry.what, entry.why).as_bytes());
     }
-    Blake3::of(text.as_bytes()).to_string()
+    Blake3(*digest.finalize().as_bytes()).to_string()
 }
 
 fn check(mut archive: Reader<Feed>, mut report: CheckReport) -> Result<CheckReport> {

@@ -26,6 +26,11 @@ impl Listing {
         Self::default()
     }
 
+    /// No name at all.
+    pub(super) fn of_nothing() -> Self {
+        Self { ended: true, ..Self::default() }
+    }
+
     /// One name and no more.
     pub(super) fn of(name: &[u8], kind: FileType) -> Self {
         Self { text: name.to_vec(), names: vec![(0..name.len(), kind)], next: 0, ended: true }
@@ -42,6 +47,12 @@ impl Listing {
     pub(super) fn files_to_come(&self) -> impl Iterator<Item = &[u8]> {
         let rest = self.names.get(self.next..).unwrap_or_default().iter();
         rest.filter(|(_, kind)| *kind == FileType::RegularFile).map(|(range, _)| &self.text[range.clone()])
+    }
+
+    /// Whether a file of this name is in this portion.
+    pub(super) fn has_file(&self, name: &[u8]) -> bool {
+        let found = self.names.binary_search_by(|(range, _)| self.text[range.clone()].cmp(name));
+        found.is_ok_and(|i| matches!(self.names[i].1, FileType::RegularFile | FileType::Unknown))
     }
 
     /// Whether this portion is the last.

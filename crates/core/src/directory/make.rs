@@ -38,6 +38,28 @@ pub(super) fn file<I: Input>(
 }
 
 fn content<I: Input>(file: BorrowedFd<'_>, entry: &Entry, archive: &mut Reader<I>) -> Result<io::Result<()>> {
+    let written = pieces(entry, archive, |mut offset, mut piece| {
+        while !piece.is_empty() {
+            let length = piece.len().min(LONGEST_WRITE);
+            let written = io::retry_on_intr(|| io::pwrite(file, &piece[..length], offset))?;
+            if written == 0 {
+                return Err(Errno::IO);
+            }
+            piece = &piece[written..];
+            offset += written as u64;
+        }
+        Ok(())
+    })?;
+    let sparse = matches!(entry.kind, Kind::File(Some(_)));
+    Ok(written.and_then(|()| if sparse { ftruncate(file, entry.size) } else { Ok(()) }))
+}
+
+/// Takes an entry's content from the archive and hands each piece of it on, with its place in the file.
+pub(super) fn pieces<I: Input>(
+    entry: &Entry,
+    archive: &mut Reader<I>,
+    mut take: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> Result<io::Result<()>> {
     let whole = [Extent { offset: 0, length: entry.size }];
     let extents = match &entry.kind {
         Kind::File(Some(extents)) => &extents[..],
@@ -47,22 +69,21 @@ fn content<I: Input>(file: BorrowedFd<'_>, entry: &Entry, archive: &mut Reader<I
     let mut at = extents.next().unwrap_or_default();
     while let Some(mut chunk) = archive.content()? {
         while !chunk.is_empty() {
-            let length = usize::try_from(at.length).unwrap_or(usize::MAX).min(chunk.len()).min(LONGEST_WRITE);
-            match io::retry_on_intr(|| io::pwrite(file, &chunk[..length], at.offset)) {
-                Ok(0) => return Ok(Err(Errno::IO)),
-                Ok(written) => {
-                    bytes::Buf::advance(&mut chunk, written);
-                    at.offset += written as u64;
-                    at.length -= written as u64;
-                }
-                Err(error) => return Ok(Err(error)),
+            let length = usize::try_from(at.length).unwrap_or(usize::MAX).min(chunk.len());
+            if length == 0 {
+                return Ok(Err(Errno::IO));
             }
+            if let Err(error) = take(at.offset, &chunk.split_to(length)) {
+                return Ok(Err(error));
+            }
+            at.offset += length as u64;
+            at.length -= length as u64;
             if at.length == 0 {
                 at = extents.next().unwrap_or_default();
             }
         }
     }
-    Ok(if matches!(entry.kind, Kind::File(Some(_))) { ftruncate(file, entry.size) } else { Ok(()) })
+    Ok(Ok(()))
 }
 
 /// Makes what has no content.

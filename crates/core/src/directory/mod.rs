@@ -2,9 +2,10 @@
 //!
 //! The data's way out: `walk` finds entries, `content` reads files, `tar::writer` turns both into bytes, `pack` hands them
 //! over in large buffers. The way in: `tar::reader` takes entries out of a stream, `place` reads where they go, `target` goes
-//! there without ever following a link, `decide` compares, `restore` chooses what to do, `make` and `write` do it.
+//! there without ever following a link, `decide` and `compare` compare, `restore` chooses what to do, `make` and `write` do it.
 
 mod ahead;
+mod compare;
 mod content;
 mod decide;
 mod entry;
@@ -13,6 +14,7 @@ mod export;
 mod globs;
 mod identity;
 mod import;
+mod links;
 mod listing;
 mod make;
 mod owner;
@@ -53,17 +55,24 @@ const FORMAT: &str = "tar";
 /// report's notes. Entries of a directory are sorted by name, in portions of 65,536.
 ///
 /// An unreadable file, and one that changes, shrinks or vanishes while it is read, is a problem in the report: the
-/// component is then incomplete. A missing directory is an error; an empty one is a component of one entry, with a note.
+/// component is then incomplete. So is a directory in which entries came or went while it was read, or since the export
+/// began: what moved in that time may be in neither place. A tree that is written to all the time is exported from a
+/// snapshot of its file system, or while a [hook](crate::source::Hook) holds its writers. A file of a name that restores
+/// reserve (`.backstay-partial`, `.backstay-unfinished`) and the vault that all this goes into are problems too, unless they
+/// are excluded. A missing directory is an error, and so in a backup is one that has nothing but directories in it: see
+/// [`ExportReport::empty`](crate::source::ExportReport).
 ///
 /// # Import
-/// The target is created if it is absent (its parent must exist). Entries are compared by type, and files by size and
-/// modification time, symbolic links by target, devices by number. What is equal stays, what differs is a conflict and
-/// stays too, unless [`ImportOptions::overwrite`](crate::source::ImportOptions) replaces it; a directory that is not empty
-/// is never replaced. Directories that were there keep their attributes unless overwriting. If an archive names a path
-/// twice, the first stays.
+/// The target is created if it is absent (its parent must exist). Entries are compared by type, mode and, if this is the
+/// super-user, owner; files by size and modification time, and by content if
+/// [`ImportOptions::compare_content`](crate::source::ImportOptions) asks for it; symbolic links by target, devices by
+/// number. What is equal stays, what differs is a conflict and stays too, unless
+/// [`ImportOptions::overwrite`](crate::source::ImportOptions) replaces it; a directory that is not empty is never replaced.
+/// Directories that were there keep their attributes unless overwriting. Extended attributes are not compared. If an
+/// archive names a path twice, the first stays.
 ///
-/// A file appears under its name only when it is whole. An interrupted import is finished by running it again. The
-/// super-user restores owners by number; anybody else becomes the owner, set-user-ID and set-group-ID bits are then
+/// A file appears under its name only when it is whole. An interrupted import is finished by running it again; until then
+/// the target takes no other one. The super-user restores owners by number; anybody else becomes the owner, set-user-ID and set-group-ID bits are then
 /// dropped, and the report says so. [`ImportOptions::only`](crate::source::ImportOptions) takes globs as
 /// [`DirectoryOptions::exclude`] does.
 ///
@@ -96,6 +105,7 @@ pub struct Directory {
 #[non_exhaustive]
 pub struct DirectoryOptions {
     /// Only what matches one of these globs, and what lies below it; everything if empty. Directories on the way are kept.
+    /// One without wildcards that matches nothing is a problem: what it names is missing.
     pub include: Vec<String>,
     /// Not what matches one of these globs, nor what lies below it; stronger than `include`. What is left out is counted.
     ///

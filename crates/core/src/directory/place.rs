@@ -8,6 +8,11 @@ pub(super) const UNFINISHED: &[u8] = b".backstay-unfinished";
 /// Deepest path that is restored.
 const MAX_DEPTH: usize = 10_000;
 
+/// Whether a restore refuses the name.
+pub(super) fn is_reserved(name: &[u8]) -> bool {
+    name == PARTIAL || name == UNFINISHED
+}
+
 /// The names in `path`, or why it leads nowhere. None for the root itself.
 pub(super) fn names(path: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
     if path.starts_with(b"/") {
@@ -18,7 +23,7 @@ pub(super) fn names(path: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
         match name {
             b"" | b"." => {}
             b".." => return Err("its path leads out by `..`"),
-            PARTIAL | UNFINISHED => return Err("its name is reserved for unfinished restores"),
+            name if is_reserved(name) => return Err("its name is reserved for unfinished restores"),
             name if name.contains(&0) => return Err("its path has a zero byte"),
             name if name.len() > 255 => return Err("a name in its path has more than 255 bytes"),
             name => names.push(name),

@@ -14,7 +14,7 @@ use super::place::{join, names};
 use super::tar::reader::{Input, Reader};
 use super::target::{Blocked, MAX_WAITING, Target, too_many_attributes};
 use super::{errno, make, write};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::source::{ImportAction, ImportOptions};
 
 /// Different attributes that could not be set and are named one by one.
@@ -38,12 +38,15 @@ pub(super) enum Mode {
 
 /// A restore under way.
 pub(super) struct Restore<R> {
-    target: Target,
-    mode: Mode,
-    overwrite: bool,
+    pub(super) target: Target,
+    pub(super) mode: Mode,
+    pub(super) overwrite: bool,
+    pub(super) compare_content: bool,
     only: Globs,
+    /// Files that a plan replaces: their other names will not be names of the new ones.
+    pub(super) replaced: HashSet<Vec<u8>>,
     /// Whether this is the super-user, who can restore owners and devices.
-    privileged: bool,
+    pub(super) privileged: bool,
     /// Directories that `only` did not choose, as long as something in them may be, outermost first: the length of each
     /// one's path, which is the beginning of `passed_path`.
     passed: Vec<(usize, Entry)>,
@@ -55,11 +58,14 @@ pub(super) struct Restore<R> {
 }
 
 impl<R: Record> Restore<R> {
-    pub(super) fn new(root: &Path, options: &ImportOptions, mode: Mode, record: R) -> Result<Self> {
+    /// `mark` tells restores of different items apart.
+    pub(super) fn new(root: &Path, options: &ImportOptions, mode: Mode, mark: String, record: R) -> Result<Self> {
         Ok(Self {
             only: Globs::new("only", &options.only)?,
-            target: Target::open(root, matches!(mode, Mode::Apply(_)))?,
+            target: Target::open(root, matches!(mode, Mode::Apply(_)), mark)?,
             overwrite: options.overwrite,
+            compare_content: options.compare_content,
+            replaced: HashSet::new(),
             mode,
             privileged: rustix::process::geteuid().is_root(),
             passed: Vec::new(),
@@ -83,7 +89,16 @@ impl<R: Record> Restore<R> {
     }
 
     /// Leaves the root and waits until everything rests on disk. Gives back the record and notes for people.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if a glob chose nothing: whoever wrote it misses something.
     pub(super) fn finish(mut self) -> Result<(R, Vec<String>)> {
+        if let Some(glob) = self.only.unmatched().next() {
+            return Err(Error::new(ErrorKind::NotFound, "a glob chooses nothing of what is to be restored")
+                .with("field", "only")
+                .with("got", glob)
+                .advise("check how it is written, or leave it out; `tar -t` lists what is in the item"));
+        }
         if matches!(self.mode, Mode::Apply(_)) {
             let failed = |e| errno::error(e, "write to disk", "the target's file system");
             let flags = super::stack::DIRECTORY;
@@ -119,10 +134,7 @@ impl<R: Record> Restore<R> {
         }
         let Some((name, above)) = names.split_last() else { return self.root(entry) };
         let result = match self.go(above)? {
-            Err(Blocked::NoDirectory) => {
-                let why = "something that is no directory lies on its path";
-                return self.record.entry(ImportAction::Conflict, &path, why, 0);
-            }
+            Err(Blocked::Conflict(why)) => return self.record.entry(ImportAction::Conflict, &path, why, 0),
             Err(Blocked::System(error)) => Err(error),
             Ok(()) => match self.target.find(name, &entry) {
                 Ok(found) => self.place(name, entry, found, archive)?,
@@ -179,7 +191,7 @@ impl<R: Record> Restore<R> {
     }
 
     /// Whether the plan lists this replacement. While planning, everything is.
-    fn is_planned(&self, path: &[u8], why: &str) -> bool {
+    pub(super) fn is_planned(&self, path: &[u8], why: &str) -> bool {
         match &self.mode {
             Mode::Plan => true,
             Mode::Apply(planned) => planned.contains(&(show(path), why.to_owned())),
@@ -228,7 +240,7 @@ impl<R: Record> Restore<R> {
     /// Makes a directory and enters it.
     fn make_directory(&mut self, name: &[u8]) -> Result<io::Result<()>> {
         let made = match (&self.mode, self.target.dir()) {
-            (Mode::Apply(_), Some(dir)) => match write::directory(dir, name) {
+            (Mode::Apply(_), Some(dir)) => match write::directory(dir, name, self.target.mark()) {
                 Ok(made) => made,
                 Err(error) => return Ok(Err(error)),
             },
@@ -238,7 +250,7 @@ impl<R: Record> Restore<R> {
             }
         };
         Ok(self.target.enter(name, Some(made)).map_err(|blocked| match blocked {
-            Blocked::NoDirectory => Errno::NOTDIR,
+            Blocked::Conflict(_) => Errno::NOTDIR,
             Blocked::System(error) => error,
         }))
     }
@@ -285,10 +297,11 @@ impl<R: Record> Restore<R> {
         let bytes = entry.stored();
         let (mut action, mut why) = match &found {
             None => (ImportAction::Create, String::new()),
-            Some(found) => match decide::difference(&entry, found) {
-                None => (ImportAction::Unchanged, String::new()),
-                Some(why) if self.overwrite && self.is_planned(&path, &why) => (ImportAction::Overwrite, why),
-                Some(why) => (ImportAction::Conflict, why),
+            Some(found) => match self.difference(name, &entry, found, archive)? {
+                Err(error) => return Ok(Err(error)),
+                Ok(None) => (ImportAction::Unchanged, String::new()),
+                Ok(Some(why)) if self.overwrite && self.is_planned(&path, &why) => (ImportAction::Overwrite, why),
+                Ok(Some(why)) => (ImportAction::Conflict, why),
             },
         };
         if action == ImportAction::Overwrite
@@ -316,6 +329,9 @@ impl<R: Record> Restore<R> {
             why = "only the super-user can make a device".to_owned();
         }
         let replace = action == ImportAction::Overwrite;
+        if replace && matches!(self.mode, Mode::Plan) && matches!(entry.kind, Kind::File(_)) {
+            self.replaced.extend(names(&path).map(|names| join(&names)));
+        }
         if matches!(action, ImportAction::Create | ImportAction::Overwrite)
             && matches!(self.mode, Mode::Apply(_))
             && let Some(dir) = self.target.dir()
@@ -348,7 +364,9 @@ impl<R: Record> Restore<R> {
             (ImportAction::Unchanged, Some(found)) => {
                 match self.target.enter(name, None) {
                     Ok(()) => {}
-                    Err(Blocked::NoDirectory) => return Ok(Err(Errno::NOTDIR)),
+                    Err(Blocked::Conflict(why)) => {
+                        return self.record.entry(ImportAction::Conflict, &path, why, 0).map(Ok);
+                    }
                     Err(Blocked::System(error)) => return Ok(Err(error)),
                 }
                 if self.target.is_ours() {

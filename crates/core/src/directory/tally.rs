@@ -88,10 +88,9 @@ impl Tally {
         if self.excluded > 0 {
             self.notes.push(format!("{} entries were left out by globs", self.excluded));
         }
-        if self.entries() == 1 {
-            self.notes.push("the directory is empty".to_owned());
-        }
+        // A file system that is not mounted leaves a directory, one that was just made has `lost+found` in it.
+        let empty = self.entries() == self.directories;
         let Self { identity, problems, notes, .. } = self;
-        ExportReport { identity: Some(identity), cut_at: None, facts, problems, notes }
+        ExportReport { identity: Some(identity), facts, problems, notes, empty, ..ExportReport::default() }
     }
 }

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, fsync, openat, readlinkat, statat};
 use rustix::io::{self, Errno};
 
 use super::decide::Found;
@@ -11,6 +11,7 @@ use super::entry::{Entry, Inode, Kind, show};
 use super::listing::Listing;
 use super::place::{UNFINISHED, join, names};
 use super::stack::{DIRECTORY, Stack};
+use super::walk::READ;
 use super::{errno, write};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -21,6 +22,8 @@ pub(super) const MAX_WAITING: usize = 64 << 20;
 pub(super) struct Target {
     stack: Stack<Level>,
     waiting: usize,
+    /// What an unfinished directory of this restore is marked with.
+    mark: String,
 }
 
 /// A directory on the way to the place.
@@ -35,15 +38,15 @@ struct Level {
 
 /// Why a place cannot be reached.
 pub(super) enum Blocked {
-    /// Something that is no directory lies on the way.
-    NoDirectory,
+    /// What lies there does not let the restore in, for this reason.
+    Conflict(&'static str),
     System(Errno),
 }
 
 impl Target {
     /// The target's root; it may be absent. With `make` it is created, and marked as unfinished if it is ours: absent
-    /// before, empty, or left by an interrupted restore.
-    pub(super) fn open(root: &Path, make: bool) -> Result<Self> {
+    /// before, empty, or left by an interrupted restore with the same `mark`. One that another restore left is refused.
+    pub(super) fn open(root: &Path, make: bool, mark: String) -> Result<Self> {
         let failed = |e| errno::error(e, "open target", root.display());
         let open = || rustix::fs::open(root, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty());
         let mut fd = open();
@@ -58,7 +61,7 @@ impl Target {
             }
             fd = open();
         }
-        let mut target = Self { stack: Stack::new(), waiting: 0 };
+        let mut target = Self { stack: Stack::new(), waiting: 0, mark };
         let level = Level { ours: true, ..Level::default() };
         match fd {
             Err(Errno::NOENT) => {
@@ -74,9 +77,15 @@ impl Target {
                 if make {
                     lock(fd.as_fd(), root)?;
                 }
-                let ours = is_unfinished(fd.as_fd()).map_err(failed)? || is_empty(fd.as_fd()).map_err(failed)?;
+                let ours = match unfinished(fd.as_fd(), &target.mark).map_err(failed)? {
+                    Unfinished::No => is_empty(fd.as_fd()).map_err(failed)?,
+                    Unfinished::Ours => true,
+                    Unfinished::Others => return Err(not_ours(root)),
+                };
                 if ours && make {
-                    write::mark_unfinished(fd.as_fd()).map_err(failed)?;
+                    let file = write::mark_unfinished(fd.as_fd(), &target.mark).map_err(failed)?;
+                    // Should the machine stop, whatever else was written must not outlive the mark.
+                    fsync(file).map_err(failed)?;
                 }
                 target.stack.push(fd, id, Level { ours, ..level });
             }
@@ -87,6 +96,11 @@ impl Target {
     /// The directory that the restore stands in; none if it is yet to be made.
     pub(super) fn dir(&self) -> Option<BorrowedFd<'_>> {
         self.stack.fd()
+    }
+
+    /// What an unfinished directory is to be marked with.
+    pub(super) fn mark(&self) -> &str {
+        &self.mark
     }
 
     pub(super) fn root(&self) -> Option<BorrowedFd<'_>> {
@@ -150,11 +164,21 @@ impl Target {
         let ours = made.is_some();
         let fd = match made.map_or_else(|| openat(dir, name, DIRECTORY, Mode::empty()), Ok) {
             Ok(fd) => fd,
-            Err(Errno::NOTDIR | Errno::LOOP) => return Err(Blocked::NoDirectory),
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                return Err(Blocked::Conflict("something that is no directory lies on its path"));
+            }
             Err(error) => return Err(Blocked::System(error)),
         };
         let id = fstat(&fd).map(Inode::from).map_err(Blocked::System)?.id;
-        let ours = ours || is_unfinished(fd.as_fd()).map_err(Blocked::System)?;
+        let ours = match unfinished(fd.as_fd(), &self.mark).map_err(Blocked::System)? {
+            Unfinished::No => ours,
+            Unfinished::Ours => true,
+            Unfinished::Others => {
+                return Err(Blocked::Conflict(
+                    "an unfinished restore of something else lies on its path; finish or remove that",
+                ));
+            }
+        };
         self.stack.push(fd, id, Level { name: name.to_vec(), ours, entry: None });
         Ok(())
     }
@@ -241,12 +265,32 @@ pub(super) fn too_many_attributes() -> Error {
         .advise("this is no tree that anybody made; look where the archive comes from")
 }
 
-fn is_unfinished(dir: BorrowedFd<'_>) -> io::Result<bool> {
-    match statat(dir, UNFINISHED, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Inode::from(stat).kind == FileType::RegularFile),
-        Err(Errno::NOENT) => Ok(false),
-        Err(error) => Err(error),
-    }
+fn not_ours(root: &Path) -> Error {
+    Error::new(ErrorKind::Refused, "a restore of something else was begun in the target and is not finished")
+        .with("path", root.display())
+        .advise("run that one again, restore into another folder, or remove this one with all that is in it")
+}
+
+/// Whose unfinished work a directory is.
+enum Unfinished {
+    No,
+    Ours,
+    Others,
+}
+
+fn unfinished(dir: BorrowedFd<'_>, mark: &str) -> io::Result<Unfinished> {
+    let file = match openat(dir, UNFINISHED, READ, Mode::empty()) {
+        Ok(file) if Inode::from(fstat(&file)?).kind == FileType::RegularFile => file,
+        Ok(_) | Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(Unfinished::No),
+        // Only its maker may read it.
+        Err(Errno::ACCESS) => return Ok(Unfinished::Others),
+        Err(error) => return Err(error),
+    };
+    // One byte more than ours has.
+    let mut found = vec![0; mark.len() + 1];
+    let length = io::retry_on_intr(|| io::read(&file, &mut found))?;
+    // An empty one was cut off by a stop of the machine: nothing was put beside it yet, or nothing is known.
+    Ok(if length == 0 || found[..length] == *mark.as_bytes() { Unfinished::Ours } else { Unfinished::Others })
 }
 
 pub(super) fn is_empty(dir: BorrowedFd<'_>) -> io::Result<bool> {
@@ -266,10 +310,11 @@ mod tests {
     #[test]
     fn a_second_restore_waits_for_the_first() {
         let place = tempfile::tempdir().unwrap();
-        let first = Target::open(place.path(), true).unwrap();
+        let first = Target::open(place.path(), true, "mark".to_owned()).unwrap();
         let (opened, second) = mpsc::channel();
         let root = place.path().to_owned();
-        let thread = std::thread::spawn(move || opened.send(Target::open(&root, true).map(drop)).unwrap());
+        let thread =
+            std::thread::spawn(move || opened.send(Target::open(&root, true, "mark".to_owned()).map(drop)).unwrap());
         assert!(matches!(second.recv_timeout(Duration::from_millis(200)), Err(mpsc::RecvTimeoutError::Timeout)));
         drop(first);
         second.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
@@ -279,7 +324,7 @@ mod tests {
     #[test]
     fn a_plan_does_not_lock() {
         let place = tempfile::tempdir().unwrap();
-        let _restore = Target::open(place.path(), true).unwrap();
-        assert!(Target::open(place.path(), false).is_ok());
+        let _restore = Target::open(place.path(), true, "mark".to_owned()).unwrap();
+        assert!(Target::open(place.path(), false, "mark".to_owned()).is_ok());
     }
 }

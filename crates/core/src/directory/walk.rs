@@ -1,6 +1,5 @@
 //! From a directory to an archive: finds entries in order and writes each. Runs on a thread of its own.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -8,19 +7,22 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, readlinkat, sta
 use rustix::io::{self, Errno};
 
 use super::ahead::Ahead;
-use super::entry::{Entry, Inode, Kind};
+use super::entry::{Entry, Inode, Kind, Time};
 use super::globs::Globs;
+use super::links::{Links, Name};
 use super::listing::Listing;
 use super::owner::Owners;
 use super::pack::Pack;
+use super::place::is_reserved;
 use super::stack::{DIRECTORY, Stack};
 use super::tally::Tally;
 use super::tar::writer::{END, Writer};
 use super::{DirectoryOptions, content, errno, identity, xattr};
+use crate::clock::{Clock as _, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Flags to read a file: without following a link, waiting for a FIFO's other end or becoming a terminal's owner.
-const READ: OFlags =
+pub(super) const READ: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 /// The content of a `CACHEDIR.TAG` begins so.
 const CACHE_MARK: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
@@ -43,9 +45,12 @@ pub(super) struct Walk<'a> {
     /// The path of the entry at hand.
     path: Vec<u8>,
     entry: Entry,
-    /// First names of inodes that have several, until all were seen.
-    links: HashMap<(u64, u64), (Vec<u8>, u64)>,
+    links: Links,
     device: u64,
+    /// When the walk began.
+    began: Time,
+    /// A file that marks the folder of the vault that all this goes into.
+    pub(super) beacon: Option<String>,
     tally: Tally,
     /// Called between looking at a file and reading it.
     #[cfg(test)]
@@ -64,6 +69,8 @@ struct Level {
     included: bool,
     /// Its own entry, not written yet.
     pending: Option<Box<Entry>>,
+    /// Its times when it was entered; none if a change of them says nothing new.
+    times: Option<(Time, Time)>,
 }
 
 impl<'a> Walk<'a> {
@@ -82,8 +89,10 @@ impl<'a> Walk<'a> {
             pending: 0,
             path: Vec::new(),
             entry: Entry::default(),
-            links: HashMap::new(),
+            links: Links::default(),
             device: 0,
+            beacon: None,
+            began: now(),
             tally: Tally::default(),
             #[cfg(test)]
             before_read: None,
@@ -110,10 +119,18 @@ impl<'a> Walk<'a> {
             } else if level.listing.is_ended() {
                 self.leave();
             } else {
-                self.list();
+                self.list().map_err(|error| error.with("path", root.display()))?;
                 if self.pack.is_closed() {
                     return Err(Error::new(ErrorKind::Cancelled, "nobody takes the export any more"));
                 }
+            }
+        }
+        for glob in self.include.unmatched() {
+            // Without wildcards it is the name of something.
+            if glob.contains(['*', '?', '[', '{']) {
+                self.tally.note("matched nothing of what was to be included", glob.as_bytes());
+            } else {
+                self.tally.problem(glob.as_bytes(), "was to be included and is not there");
             }
         }
         self.pack.put(&END)?;
@@ -122,17 +139,20 @@ impl<'a> Walk<'a> {
     }
 
     /// The next portion of the top directory.
-    fn list(&mut self) {
+    fn list(&mut self) -> Result<()> {
         self.ahead.clear();
-        let Some(fd) = self.stack.fd() else { return };
+        let Some(fd) = self.stack.fd() else { return Ok(()) };
         let fd = fd.try_clone_to_owned();
-        let Some(level) = self.stack.top_mut() else { return };
+        let Some(level) = self.stack.top_mut() else { return Ok(()) };
         let result = match &fd {
             Ok(fd) => level.listing.read(fd),
             Err(error) => Err(Errno::from_io_error(error).unwrap_or(Errno::IO)),
         };
         let more = !level.listing.is_ended();
         match result {
+            Ok(()) if self.beacon.as_ref().is_some_and(|beacon| level.listing.has_file(beacon.as_bytes())) => {
+                return self.vault();
+            }
             Ok(()) if more => self.stack.pin(),
             Ok(()) => {}
             Err(error) => {
@@ -140,9 +160,38 @@ impl<'a> Walk<'a> {
                 self.tally.problem(&self.path, format!("cannot be listed to its end: {error}"));
             }
         }
+        Ok(())
+    }
+
+    /// The top directory holds the vault that all this goes into: it would double with every backup.
+    fn vault(&mut self) -> Result<()> {
+        let Some(level) = self.stack.top_mut() else { return Ok(()) };
+        level.listing = Listing::of_nothing();
+        level.times = None;
+        let included = level.included;
+        if self.path.is_empty() {
+            return Err(Error::new(ErrorKind::Refused, "the directory is the vault of this backup")
+                .advise("name the directory that holds what is to be protected; a vault is copied by replication"));
+        }
+        if included {
+            self.tally.problem(
+                &self.path,
+                "is the vault of this backup and was not entered; `exclude` it, or let it lie elsewhere",
+            );
+        } else {
+            self.tally.note("is the vault of this backup and was not entered", &self.path);
+        }
+        Ok(())
     }
 
     fn leave(&mut self) {
+        if let (Some(dir), Some(Level { times: Some(before), .. })) = (self.stack.fd(), self.stack.top()) {
+            match fstat(dir).map(Inode::from) {
+                Ok(after) if after.times() == *before => {}
+                Ok(_) => self.tally.problem(&self.path, "entries came or went while it was read"),
+                Err(error) => self.tally.problem(&self.path, format!("cannot be looked at again: {error}")),
+            }
+        }
         let Some(popped) = self.stack.pop() else { return };
         for level in std::iter::once(&popped.data).chain(&popped.lost) {
             if level.pending.is_some() {
@@ -159,6 +208,12 @@ impl<'a> Walk<'a> {
     fn visit(&mut self, kind: FileType) -> Result<()> {
         if self.exclude.matches(&self.path) {
             self.tally.excluded += 1;
+            return Ok(());
+        }
+        if is_reserved(self.name()) {
+            let why = "is not stored: its name is reserved for unfinished restores and would be refused by one; finish \
+                       or remove the restore that left it, rename it, or `exclude` it";
+            self.tally.problem(&self.path, why);
             return Ok(());
         }
         let above = self.stack.top().is_some_and(|level| level.included);
@@ -246,7 +301,8 @@ impl<'a> Walk<'a> {
     fn directory(&mut self, fd: OwnedFd, inode: Inode, included: bool) -> Result<()> {
         self.begin(&inode, Kind::Directory);
         self.attributes(&fd);
-        let level = Level { listing: Listing::new(), path_len: self.path.len(), included, pending: None };
+        let times = Some(inode.times());
+        let level = Level { listing: Listing::new(), path_len: self.path.len(), included, pending: None, times };
         let wanted = included || self.path.is_empty();
         if wanted {
             self.write_head()?;
@@ -267,6 +323,13 @@ impl<'a> Walk<'a> {
             self.tally.note("is marked as a cache; only its mark is kept", &self.path);
             if let Some(level) = self.stack.top_mut() {
                 level.listing = Listing::of(CACHE_FILE, FileType::RegularFile);
+                level.times = None;
+            }
+        } else if self.began < inode.ctime && inode.ctime <= now() {
+            let why = "entries came or went after the export began; what was moved from here may be missing";
+            self.tally.problem(&self.path, why);
+            if let Some(level) = self.stack.top_mut() {
+                level.times = None;
             }
         }
         Ok(())
@@ -338,18 +401,14 @@ impl<'a> Walk<'a> {
 
     /// Writes a hard link if another name of the inode is in the archive already.
     fn seen_before(&mut self, inode: &Inode) -> Result<bool> {
-        if inode.links < 2 {
-            return Ok(false);
-        }
-        let Some((first, left)) = self.links.get_mut(&inode.id) else {
-            self.links.insert(inode.id, (self.path.clone(), inode.links - 1));
-            return Ok(false);
+        let target = match self.links.name(&self.path, inode) {
+            Name::Link(target) => target,
+            Name::First => return Ok(false),
+            Name::Changed => {
+                self.tally.note("changed since another name of it was read, and is stored apart", &self.path);
+                return Ok(false);
+            }
         };
-        let target = first.clone();
-        *left -= 1;
-        if *left == 0 {
-            self.links.remove(&inode.id);
-        }
         self.begin(inode, Kind::HardLink(target));
         self.entry.xattrs.clear();
         self.write_head()?;
@@ -391,6 +450,11 @@ impl<'a> Walk<'a> {
         self.writer.head(&mut self.head, &self.entry, user, group);
         self.pack.put(&self.head)
     }
+}
+
+/// The time by the machine's own clock, for that is what file systems stamp with.
+fn now() -> Time {
+    SystemClock.now().into()
 }
 
 /// The last name of `path`, which lies in the top directory.

@@ -14,9 +14,6 @@ use super::place::{PARTIAL, UNFINISHED};
 use super::stack::DIRECTORY;
 use super::xattr;
 
-/// Set-user-ID and set-group-ID: worth nothing, or dangerous, with another owner.
-const SET_ID: u32 = 0o6000;
-
 /// What could not be set on an entry that was made.
 #[derive(Debug, Default)]
 pub(super) struct Lacks {
@@ -59,18 +56,20 @@ pub(super) fn link(
 }
 
 /// Makes a directory that is marked as unfinished from its first moment, for its owner only.
-pub(super) fn directory(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+pub(super) fn directory(dir: BorrowedFd<'_>, name: &[u8], mark: &str) -> io::Result<OwnedFd> {
     afresh(dir, || mkdirat(dir, PARTIAL, Mode::RWXU))?;
     let made = openat(dir, PARTIAL, DIRECTORY, Mode::empty())?;
-    mark_unfinished(made.as_fd())?;
+    mark_unfinished(made.as_fd(), mark)?;
     settle(dir, name, false)?;
     Ok(made)
 }
 
-/// Marks a directory as one that a restore works on.
-pub(super) fn mark_unfinished(dir: BorrowedFd<'_>) -> io::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(dir, UNFINISHED, flags, Mode::RUSR | Mode::WUSR).map(drop)
+/// Marks a directory as one that a restore works on; `mark` tells which. Gives back the file that does it.
+pub(super) fn mark_unfinished(dir: BorrowedFd<'_>, mark: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(dir, UNFINISHED, flags, Mode::RUSR | Mode::WUSR)?;
+    let written = io::retry_on_intr(|| io::write(&file, mark.as_bytes()))?;
+    if written == mark.len() { Ok(file) } else { Err(Errno::NOSPC) }
 }
 
 /// Gives the entry that was begun its name.
@@ -200,8 +199,7 @@ fn set_xattrs(subject: xattr::Subject<'_>, xattrs: &[Xattr], lacks: &mut Lacks) 
 }
 
 fn mode(entry: &Entry, lacks: &Lacks) -> Mode {
-    let dropped = if lacks.owner && !matches!(entry.kind, Kind::Directory) { SET_ID } else { 0 };
-    Mode::from_raw_mode(entry.mode & !dropped)
+    Mode::from_raw_mode(entry.mode_of(!lacks.owner))
 }
 
 fn times(entry: &Entry) -> Timestamps {
@@ -223,6 +221,6 @@ mod tests {
             assert_eq!(settle(dir.as_fd(), b"name", replace), expected);
             assert_eq!(std::fs::read_to_string(place.path().join("name")).unwrap(), content);
         }
-        assert_eq!(directory(dir.as_fd(), b"name").err(), Some(Errno::EXIST));
+        assert_eq!(directory(dir.as_fd(), b"name", "mark").err(), Some(Errno::EXIST));
     }
 }

@@ -83,7 +83,7 @@ impl BackupRequest {
         self
     }
 
-    /// Takes components without any item for success.
+    /// Takes components in which there was nothing to protect for success.
     pub fn allow_empty(mut self) -> Self {
         self.allow_empty = true;
         self
@@ -122,6 +122,14 @@ impl BackupRequest {
         let (stop, stopped) = stop::stop();
         let task = tokio::spawn(Run::execute(self, stopped));
         RunHandle { task, stop }
+    }
+
+    /// What differs from a plain backup of the tier, in words.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        let only = (!self.only.is_empty()).then(|| format!("only {}", self.only.join(", ")));
+        let partial = self.allow_partial.then(|| "a partial point is allowed".to_owned());
+        let empty = self.allow_empty.then(|| "components without an item are allowed".to_owned());
+        [only, partial, empty].into_iter().flatten().collect()
     }
 
     /// The components that this request means.

@@ -16,6 +16,9 @@ pub struct BackupReport {
     pub components: Vec<ComponentReport>,
     /// How long the run took.
     pub took: Duration,
+    /// Whether it is known that this very attempt committed. False only where the answer to the commit was lost and the
+    /// store's etags prove nothing: a manifest of the same length stands there, and a reader can tell whose.
+    pub certain: bool,
 }
 
 /// What became of a component.

@@ -1,35 +1,41 @@
 //! One run: record, hooks, exports side by side, details, signature, commit.
 
+use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Map;
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
 
 use crate::digest::Sha256;
+use crate::engine::adopt::adopt;
 use crate::engine::backup::{BackupPlan, BackupRequest};
 use crate::engine::backup_report::BackupReport;
-use crate::engine::builder::{Configured, Inner, Seen};
+use crate::engine::builder::{Configured, Inner};
 use crate::engine::component::{self, Exported};
+use crate::engine::history::ActLog;
 use crate::engine::hooks::RunHooks;
 use crate::engine::sink::{ComponentSink, RunSink};
 use crate::engine::stop::Stopped;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Event;
+use crate::event::{Event, Observers};
 use crate::name::{Name, PointId, RunId, Tag};
+use crate::retention::doubt::Content;
 use crate::source::{ExportRequest, Problem};
 use crate::store::PutOptions;
+use crate::vault::commit::Committed;
 use crate::vault::details::{ConfigurationLine, ConfiguredComponent, DetailLine};
 use crate::vault::handle::Sealing;
+use crate::vault::history::Act;
 use crate::vault::layout::{self, PointFile};
 use crate::vault::manifest::{DetailsRef, MAX_MANIFEST_BYTES, Manifest, Outcome, Status};
-use crate::vault::points::NewestFirst;
+use crate::vault::points::newest_recent;
+use crate::vault::runs::{after, json};
 use crate::vault::settle::put_new;
 use crate::vault::signed::{Purpose, check_length};
 
@@ -39,7 +45,9 @@ pub(crate) struct Run {
     plan: BackupPlan,
     sink: Arc<RunSink>,
     started: Timestamp,
-    began: Duration,
+    log: ActLog,
+    /// The program's, and the log.
+    observers: Observers,
     /// Every component's items, so that a cancelled run can give back what it had under way.
     open: Mutex<Vec<ComponentSink>>,
 }
@@ -49,6 +57,8 @@ struct Prepared {
     exported: Vec<Exported>,
     bytes: Bytes,
     partial: bool,
+    /// From this time of the store's clock on everybody may take the run for dead.
+    until: Timestamp,
 }
 
 impl Run {
@@ -59,7 +69,7 @@ impl Run {
             return Err(Error::new(ErrorKind::Cancelled, "the program is shutting down").operation("backup"));
         };
         let run = Self::new(request)?;
-        let mut hooks = RunHooks::new(backstay.clone(), run.point().clone());
+        let mut hooks = RunHooks::new(backstay.clone(), run.point().clone(), run.observers.clone());
         let outcome = tokio::select! {
             biased;
             error = stopped.wait() => Err(error),
@@ -81,7 +91,8 @@ impl Run {
             && error.kind() != ErrorKind::Partial
         {
             run.record_end(error).await;
-            backstay.observers.emit(&Event::BackupFailed { point: run.point().clone(), error: error.kind() });
+            run.observers.emit(&Event::BackupFailed { point: run.point().clone(), error: error.kind() });
+            run.log.end(Some(error), |record| record.tier = Some(run.plan.tier.clone())).await;
         }
         drop(alive);
         outcome
@@ -91,13 +102,16 @@ impl Run {
         let plan = request.plan().map_err(|error| error.operation("backup"))?;
         let backstay = request.backstay.clone();
         let vault = backstay.vault.clone();
+        vault.signer(Purpose::Point).map_err(|error| error.operation("backup"))?;
         let started = vault.clock().now();
         let run = RunId::new(started, &**vault.random());
         let point = PointId { source: plan.source.clone(), tier: plan.tier.clone(), run };
         let attempt = Tag::new(&**vault.random());
-        let began = vault.clock().monotonic();
-        let sink = Arc::new(RunSink::new(vault, point, attempt, backstay.observers.clone()));
-        Ok(Self { backstay, request, plan, sink, started, began, open: Mutex::default() })
+        let log = ActLog::begin(&vault, point.source.clone(), point.run.clone(), Act::Backup);
+        let observers = log.with(&backstay.observers);
+        let tier = backstay.tier(plan.tier.as_str())?.1.clone();
+        let sink = Arc::new(RunSink::new(vault, point, attempt, observers.clone(), tier));
+        Ok(Self { backstay, request, plan, sink, started, log, observers, open: Mutex::default() })
     }
 
     fn point(&self) -> &PointId {
@@ -107,30 +121,42 @@ impl Run {
     /// Everything up to the commit, which makes the point exist.
     async fn prepare(&self, hooks: &mut RunHooks) -> Result<Prepared> {
         let names = self.plan.components.iter().map(|component| component.name.clone()).collect::<Vec<_>>();
-        self.backstay.observers.emit(&Event::BackupStarted { point: self.point().clone(), components: names.clone() });
-        self.record_begin().await?;
+        self.observers.emit(&Event::BackupStarted { point: self.point().clone(), components: names.clone() });
+        let until = self.record_begin().await?;
+        self.adopt().await;
         let previous = self.previous().await?;
         let exported = self.export_all(hooks, &names).await?;
         component::nothing_exported(&exported)?;
         let details = self.write_details(&exported).await?;
         let manifest = self.manifest(&exported, previous, details);
-        let bytes = self.sign(&manifest).await?;
-        Ok(Prepared { exported, bytes, partial: manifest.status == Status::Partial })
+        let bytes = self.sign(&manifest, until).await?;
+        Ok(Prepared { exported, bytes, partial: manifest.status == Status::Partial, until })
     }
 
     /// Makes the point exist: the manifest, create-only.
-    async fn commit(&self, Prepared { exported, bytes, partial }: Prepared) -> Result<BackupReport> {
+    async fn commit(&self, Prepared { exported, bytes, partial, until }: Prepared) -> Result<BackupReport> {
         let vault = &self.backstay.vault;
-        let key = layout::manifest(self.point())?;
-        let meta = put_new(vault.store(), &key, bytes, &PutOptions::default()).await?;
-        vault.saw_store_time(meta.last_modified);
-        self.backstay.observers.emit(&Event::Committed { point: self.point().clone(), partial });
+        let Committed { at, certain } = vault.commit(self.point(), bytes, &self.sink.put_options()?).await?;
+        vault.saw_store_time(at);
+        self.observers.emit(&Event::Committed { point: self.point().clone(), partial });
+        if !certain {
+            let message = "the answer to the commit was lost: by this or another attempt of the run it was committed";
+            self.warn(self.point(), message);
+        }
         self.compare_with_seen(&exported);
         let report = BackupReport {
             id: self.point().clone(),
             components: exported.iter().map(Exported::report).collect(),
-            took: self.backstay.vault.clock().monotonic().saturating_sub(self.began),
+            took: self.log.took(),
+            certain,
         };
+        // Held up between the last look at the time and the commit itself.
+        if at > until {
+            let text =
+                "the point was committed later than any run may be: it is doubtful, and a sweep may have its items";
+            let error = Error::new(ErrorKind::Partial, text).with("until", until).advise("back up again");
+            return Err(error.with_payload(report));
+        }
         if partial && !self.request.allow_partial {
             let text =
                 format!("the point was committed, but some of it is missing: {}", report.complaints().join("; "));
@@ -147,8 +173,8 @@ impl Run {
         }
     }
 
-    /// Says that the attempt began, and until when it may be alive.
-    async fn record_begin(&self) -> Result<()> {
+    /// Says that the attempt began, and until when it may be alive: from then on everybody may take it for dead.
+    async fn record_begin(&self) -> Result<Timestamp> {
         #[derive(Serialize)]
         struct Begin<'a> {
             host: String,
@@ -157,38 +183,35 @@ impl Run {
             started: Timestamp,
         }
         let vault = &self.backstay.vault;
-        let longest = SignedDuration::try_from(vault.budget().limits().longest_run).unwrap_or(SignedDuration::MAX);
-        let until = vault.store_time().saturating_add(longest).unwrap_or(Timestamp::MAX);
+        let longest_run = vault.budget().limits().longest_run;
+        let until = after(vault.store_time(), longest_run);
         let begin = Begin { host: host(), process: std::process::id(), version: VERSION, started: self.started };
         let key = layout::run_began(self.point(), &self.sink.attempt, until)?;
         let meta = put_new(vault.store(), &key, json(&begin)?, &PutOptions::default()).await?;
         vault.saw_store_time(meta.last_modified);
-        Ok(())
+        Ok(after(meta.last_modified, longest_run))
     }
 
-    /// Says how the attempt ended; without it the sweep would only wait longer, so a failure here is no more than logged.
+    /// Says how the attempt ended, so that nobody adopts it; a failure here is no more than logged.
     async fn record_end(&self, error: &Error) {
-        #[derive(Serialize)]
-        struct End {
-            ended: Timestamp,
-            error: String,
-        }
-        let vault = &self.backstay.vault;
         // The kind alone: the text may name what only a reader with the key should know.
-        let end = End { ended: vault.clock().now(), error: error.kind().to_string() };
-        let put = async {
-            let key = layout::run_ended(self.point(), &self.sink.attempt)?;
-            put_new(vault.store(), &key, json(&end)?, &PutOptions::default()).await
-        };
-        if let Err(error) = put.await {
+        let how = error.kind().to_string();
+        if let Err(error) = self.backstay.vault.record_run_end(self.point(), &self.sink.attempt, &how).await {
             tracing::warn!(point = %self.point(), %error, "the end of the run could not be recorded");
+        }
+    }
+
+    /// Undoes first what a dead run left begun. That it fails is told and keeps nobody from backing up.
+    async fn adopt(&self) {
+        if let Err(error) = adopt(&self.backstay, Some(&self.sink.attempt)).await {
+            self.warn(self.point(), format!("dead runs could not be adopted: {error}"));
         }
     }
 
     /// The newest committed run of the tier, found with at most two listings; none if it lies further back.
     async fn previous(&self) -> Result<Option<RunId>> {
-        let mut windows = NewestFirst::new(&self.backstay.vault, &self.plan.source, &self.plan.tier);
-        Ok(windows.recent().await?.map(|listed| listed.id.run))
+        let newest = newest_recent(&self.backstay.vault, &self.plan.source, &self.plan.tier).await?;
+        Ok(newest.map(|listed| listed.id.run))
     }
 
     /// Exports all components side by side; the failure of one does not stop the others.
@@ -203,7 +226,8 @@ impl Run {
                 exported.push(Exported::failed(configured, error));
                 continue;
             }
-            let request = ExportRequest::new(configured.name.clone(), self.point().clone(), self.started);
+            let mut request = ExportRequest::new(configured.name.clone(), self.point().clone(), self.started);
+            request.vault = Some(self.backstay.vault.id().clone());
             let sink = ComponentSink::new(self.sink.clone(), configured.name.clone());
             self.open.lock().unwrap_or_else(PoisonError::into_inner).push(sink.clone());
             let (run, places, allow_empty) = (self.sink.clone(), places.clone(), self.request.allow_empty);
@@ -237,36 +261,30 @@ impl Run {
             blame(&mut exported, hooks.done(&name).await);
         }
         exported.sort_by_key(|e| names.iter().position(|name| *name == e.configured.name));
-        exported.iter().for_each(|e| self.backstay.observers.emit(&e.event()));
+        exported.iter().for_each(|e| self.observers.emit(&e.event()));
         Ok(exported)
     }
 
     /// Writes item names, facts, digests and errors where only a reader with the key sees them.
     async fn write_details(&self, exported: &[Exported]) -> Result<DetailsRef> {
-        let key = layout::details(self.point(), &self.sink.attempt, self.sink.wrapping())?;
+        let key = layout::details(self.point(), &self.sink.attempt, self.backstay.vault.wrapping())?;
         let tier = self.backstay.tier(self.plan.tier.as_str())?.1;
         let configuration = DetailLine::Configuration(ConfigurationLine {
             version: VERSION.to_owned(),
             host: host(),
             components: self.plan.components.iter().map(ConfiguredComponent::from).collect(),
+            hooks: self.plan.hooks.clone(),
+            policies: tier.policies.iter().map(|policy| format!("{policy:?}")).collect(),
+            limits: Some(self.backstay.vault.budget().limits().clone()),
+            asked: self.request.asked(),
             tier: serde_json::to_value(tier)
                 .map_err(|error| Error::new(ErrorKind::Other, "the tier cannot be written as JSON").because(error))?,
         });
         let components = exported.iter().map(|e| DetailLine::Component(e.detail_line()));
         let items = exported.iter().flat_map(Exported::restorable).map(|item| DetailLine::Item(item.line.clone()));
         let size = exported.iter().map(|e| 512 + 512 * e.items.len() as u64).sum();
-        let mut encoder = self.sink.encoder(key, Some(size)).await?;
-        for line in std::iter::once(configuration).chain(components).chain(items) {
-            encoder.write(line.to_line()?.into()).await?;
-        }
-        let mut encoded = encoder.finish().await?;
-        match (encoded.objects.pop(), encoded.objects.is_empty()) {
-            (Some(object), true) => {
-                let (bytes, plain_bytes) = (object.bytes, encoded.bytes);
-                Ok(DetailsRef { key: object.key, bytes, sha256: object.sha256, parts: object.parts, plain_bytes })
-            }
-            _ => Err(Error::new(ErrorKind::Exhausted, "the details of one point do not fit one object")),
-        }
+        let lines = std::iter::once(configuration).chain(components).chain(items).map(|line| line.to_line());
+        self.backstay.vault.put_lines(key, self.sink.put_options()?, size, lines).await
     }
 
     fn manifest(&self, exported: &[Exported], previous: Option<RunId>, details: DetailsRef) -> Manifest {
@@ -296,13 +314,19 @@ impl Run {
     }
 
     /// What goes before the commit: the signature, then the hint if it is partial.
-    async fn sign(&self, manifest: &Manifest) -> Result<Bytes> {
+    async fn sign(&self, manifest: &Manifest, until: Timestamp) -> Result<Bytes> {
         let vault = &self.backstay.vault;
         let point = self.point();
         let bytes = manifest.to_bytes()?;
         check_length(&bytes, MAX_MANIFEST_BYTES, &layout::manifest(point)?)?;
         let signatures = |digest: &Sha256| layout::signatures(point, layout::SIGNED_POINT, digest);
-        vault.put_signature(&bytes, Purpose::Point, signatures).await?;
+        let signed = vault.put_signature(&bytes, Purpose::Point, signatures, &self.sink.put_options()?).await?;
+        // A sweep may be taking the run's items away: to commit now could make a point without them.
+        if signed.last_modified > until {
+            return Err(Error::new(ErrorKind::Refused, "the run took longer than any run may, so it may be given up")
+                .with("until", until)
+                .advise("raise `Limits::longest_run` in every program of the vault, or make the run shorter"));
+        }
         if manifest.status == Status::Partial {
             let hint = layout::point_file(point, &PointFile::PartialHint)?;
             put_new(vault.store(), &hint, Bytes::new(), &PutOptions::default()).await?;
@@ -310,29 +334,26 @@ impl Run {
         Ok(bytes.into())
     }
 
-    /// Says at once when a component is suddenly another, or much smaller than this process wrote it last.
+    /// Says at once when a component is suddenly another or much smaller than this process wrote it lately. A writer cannot
+    /// read whether somebody accepted that, so what it warned of soon becomes the measure all the same.
     fn compare_with_seen(&self, exported: &[Exported]) {
         let mut seen = self.backstay.seen.lock().unwrap_or_else(PoisonError::into_inner);
         for done in exported.iter().filter(|e| e.outcome() == Outcome::Good) {
-            let now = Seen { identity: done.report.identity.clone(), bytes: done.bytes() };
-            let Some(before) = seen.insert(done.configured.name.clone(), now.clone()) else { continue };
-            let changed = match (&before.identity, &now.identity) {
-                (Some(before), Some(now)) if before != now => {
-                    Some(format!("the component was {before} and is now {now}"))
-                }
-                _ if now.bytes < before.bytes / 2 => {
-                    Some(format!("the component shrank from {} to {} bytes", before.bytes, now.bytes))
-                }
-                _ => None,
-            };
-            if let Some(message) = changed {
-                self.backstay.observers.emit(&Event::Warning { place: done.configured.name.to_string(), message });
+            let now = Content::from(&done.manifest_entry());
+            let baseline = seen.entry(done.configured.name.clone()).or_default();
+            if let Some(why) = baseline.doubt(&now) {
+                self.warn(&done.configured.name, format!("the component {why}"));
             }
+            baseline.add(now);
         }
+    }
+
+    fn warn(&self, place: &impl Display, message: impl Into<String>) {
+        self.observers.emit(&Event::Warning { place: place.to_string(), message: message.into() });
     }
 }
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Hooks that failed after the cut make their components incomplete.
 fn blame(exported: &mut [Exported], failed: Vec<(Vec<Name>, Error)>) {
@@ -343,14 +364,8 @@ fn blame(exported: &mut [Exported], failed: Vec<(Vec<Name>, Error)>) {
     }
 }
 
-fn host() -> String {
+pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-fn json(document: &impl Serialize) -> Result<Bytes> {
-    serde_json::to_vec_pretty(document)
-        .map(Bytes::from)
-        .map_err(|error| Error::new(ErrorKind::Other, "a record cannot be written as JSON").because(error))
 }
 
 impl From<&crate::engine::backup::PlannedComponent> for ConfiguredComponent {

@@ -4,19 +4,25 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use crate::engine::adopt::{AdoptReport, adopt};
 use crate::engine::backup::BackupRequest;
 use crate::engine::hooks::ConfiguredHook;
+use crate::engine::options::OptionsRequest;
 use crate::engine::prune::PruneRequest;
+use crate::engine::recovery_kit::RecoveryKitRequest;
 use crate::engine::restore::RestoreRequest;
+use crate::engine::roll_locks::RollRequest;
 use crate::engine::status::StatusRequest;
 use crate::engine::stop::Runs;
+use crate::engine::sweep::SweepRequest;
 use crate::engine::verify::VerifyRequest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Observer, Observers};
 use crate::name::{Name, PointId};
+use crate::retention::doubt::Baseline;
 use crate::source::{Hook, ResourceExporter};
 use crate::tier::Tier;
-use crate::vault::Vault;
+use crate::vault::{Role, Vault};
 
 /// A backup program: one source, its components, tiers and hooks, and the vault that they go into. Cheap to clone.
 ///
@@ -43,7 +49,10 @@ pub struct Backstay(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) source: Name,
+    /// By itself: what decides, marks or deletes must not take a replica's points for its own.
     pub(crate) vault: Vault,
+    /// The same, and its replicas for what it lost.
+    pub(crate) everywhere: Vault,
     pub(crate) components: Vec<Configured>,
     pub(crate) hooks: Vec<ConfiguredHook>,
     pub(crate) tiers: Vec<Tier>,
@@ -51,7 +60,7 @@ pub(crate) struct Inner {
     pub(crate) runs: Runs,
     pub(crate) signals: bool,
     /// What this process last wrote of each component, to notice at once when the next one is another or much smaller.
-    pub(crate) seen: Mutex<HashMap<Name, Seen>>,
+    pub(crate) seen: Mutex<HashMap<Name, Baseline>>,
 }
 
 /// A component and what exports it.
@@ -59,13 +68,6 @@ pub(crate) struct Inner {
 pub(crate) struct Configured {
     pub(crate) name: Name,
     pub(crate) exporter: Arc<dyn ResourceExporter>,
-}
-
-/// What a component was when it was last written.
-#[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    pub(crate) identity: Option<String>,
-    pub(crate) bytes: u64,
 }
 
 /// Collects the parts of a [`Backstay`].
@@ -104,12 +106,12 @@ impl Backstay {
 
     /// Proves a point; await the request.
     pub fn verify(&self, point: &PointId) -> VerifyRequest {
-        VerifyRequest::new(self.0.vault.clone(), point.clone(), self.0.observers.clone())
+        VerifyRequest::new(self.0.everywhere.clone(), point.clone(), self.0.observers.clone())
     }
 
     /// Restores a component of a point, by a plan.
     pub fn restore(&self, point: &PointId) -> RestoreRequest {
-        RestoreRequest::new(self.0.vault.clone(), point.clone(), self.0.observers.clone())
+        RestoreRequest::new(self.0.everywhere.clone(), point.clone(), self.0.observers.clone())
     }
 
     /// Deletes what a tier's retention lets go, by a plan.
@@ -117,15 +119,69 @@ impl Backstay {
         PruneRequest::new(self.0.clone(), tier.into())
     }
 
+    /// Cleans up what dead runs left, by a plan.
+    pub fn sweep(&self) -> SweepRequest {
+        SweepRequest::new(self.0.clone())
+    }
+
+    /// Undoes the hooks that dead runs may have left begun, by this program's own hooks of the same components. Each backup
+    /// begins with it; call it where none follows. Without hooks it does nothing and asks the store nothing.
+    ///
+    /// Cancel safety: a hook that was begun goes through; a dropped call is made good by the next.
+    ///
+    /// # Errors
+    /// What the store answers. A hook that fails is part of the report, and the next adoption tries it again.
+    pub async fn adopt(&self) -> Result<AdoptReport> {
+        adopt(&self.0, None).await.map_err(|error| error.operation("adopt"))
+    }
+
+    /// Extends the locks on the newest good points, by a plan: the keeper's act, to be repeated like a prune. As long as
+    /// newer runs fail it keeps the last good point locked; where they go well there is nothing to do.
+    pub fn roll_locks_forward(&self) -> RollRequest {
+        RollRequest::new(self.0.clone())
+    }
+
     /// How old the newest good item of each component is, against the objectives; await the request.
     pub fn status(&self) -> StatusRequest {
         StatusRequest::new(self.0.clone())
     }
 
-    /// The vault that the points go into.
+    /// What could bring a component back: every point of it, what would be lost, and whether the key is here; await the
+    /// request.
+    ///
+    /// ```
+    /// # use backstay_core::{Tier, engine::Backstay, retention::Keep, store::MemoryStore, vault::{Keyring, Vault}};
+    /// # use backstay_core::directory::Directory;
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let keyring = Keyring::generate()?;
+    /// # let vault = Vault::create(MemoryStore::new()).keyring(&keyring).build().await?;
+    /// # let folder = std::env::current_dir()?.join("src/engine");
+    /// # let builder = Backstay::builder("prod-eu", vault).export("files", Directory::new(folder));
+    /// # let backstay = builder.tier(Tier::new("daily").keep(Keep::daily(30))).build()?;
+    /// # backstay.backup("daily").await?;
+    /// let options = backstay.options("files").await?;
+    /// println!("{options}");
+    /// let best = options.best().ok_or("nothing can serve")?;
+    /// println!("{}", backstay.explain(&best.point).await?);
+    /// println!("{}", backstay.recovery_kit().await?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn options(&self, component: impl Into<String>) -> OptionsRequest {
+        OptionsRequest::new(self.0.clone(), component.into())
+    }
+
+    /// A page to print and to keep apart from everything else: where the vault is and how it is opened by hand; await the
+    /// request.
+    pub fn recovery_kit(&self) -> RecoveryKitRequest {
+        RecoveryKitRequest::new(self.0.clone())
+    }
+
+    /// The vault that the points go into; it reads in the replicas what it lost.
     #[must_use]
     pub fn vault(&self) -> &Vault {
-        &self.0.vault
+        &self.0.everywhere
     }
 
     /// Tells all runs to end, and waits until their hooks are undone and their clean-up is over. Later backups are refused.
@@ -183,8 +239,10 @@ impl BackstayBuilder {
     pub fn build(self) -> Result<Backstay> {
         let mut problems = Vec::new();
         let source = checked(&self.source, "source", &mut problems);
+        // A vault that was opened for another role makes no points, and needs to know of none of their makers.
+        let makes_points = self.vault.role().is_none_or(|role| role == Role::Writer);
         match (self.vault.origin(), self.components.is_empty()) {
-            (None, true) => problems.push("no component: add one by `export`".to_owned()),
+            (None, true) if makes_points => problems.push("no component: add one by `export`".to_owned()),
             (Some(origin), false) => problems.push(format!(
                 "the vault is a replica of {origin} and takes no backups of its own: export into the origin"
             )),
@@ -193,7 +251,7 @@ impl BackstayBuilder {
         if self.tiers.is_empty() {
             problems.push("no tier: add one by `tier`".to_owned());
         }
-        if let Err(error) = self.vault.check_writable() {
+        if let (true, Err(error)) = (makes_points, self.vault.check_writable()) {
             problems.push(error.to_string());
         }
         let mut components = Vec::new();
@@ -205,7 +263,7 @@ impl BackstayBuilder {
             components.extend(checked(&name, "component", &mut problems).map(|name| Configured { name, exporter }));
         }
         let mut unknown = |wanted: &str, user: String| {
-            if !names.contains(wanted) {
+            if !names.contains(wanted) && makes_points {
                 let known = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
                 problems.push(format!("{user} names the component {wanted:?}, which is not there; there are: {known}"));
             }
@@ -225,13 +283,19 @@ impl BackstayBuilder {
             }
         }
         let mut tier_names = BTreeSet::new();
+        let has_locks = self.vault.store().capabilities().locks;
         for tier in &self.tiers {
+            if tier.lock.is_some() && !has_locks {
+                let (tier, store) = (&tier.name, self.vault.store());
+                problems.push(format!("tier {tier:?} has a lock, and the store cannot lock: {store}"));
+            }
             problems.extend(tier.problems().iter().map(ToString::to_string));
             if !tier_names.insert(tier.name.clone()) {
                 problems.push(format!("two tiers are called {:?}", tier.name));
             }
         }
-        let mut vault = self.vault.alone();
+        let vault = self.vault.alone();
+        let mut everywhere = vault.clone();
         let mut replicas = BTreeSet::new();
         for (name, replica) in self.replicas {
             if !replica.holds_points_of(vault.origin().unwrap_or(vault.id())) {
@@ -244,7 +308,7 @@ impl BackstayBuilder {
                 problems.push(format!("two replicas are called {name:?}"));
             }
             if let Some(name) = checked(&name, "replica", &mut problems) {
-                vault = vault.with_replica(name, replica);
+                everywhere = everywhere.with_replica(name, replica);
             }
         }
         for (tier, name) in self.tiers.iter().flat_map(|tier| tier.replicate_to.keys().map(|name| (&tier.name, name))) {
@@ -259,6 +323,7 @@ impl BackstayBuilder {
         Ok(Backstay(Arc::new(Inner {
             source,
             vault,
+            everywhere,
             components,
             hooks,
             tiers: self.tiers,

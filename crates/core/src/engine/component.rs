@@ -37,9 +37,9 @@ pub(crate) async fn export(
     let took = clock.monotonic().saturating_sub(began);
     let (report, items, error) = match (result, closed) {
         (Ok(report), Ok(items)) => {
-            let error = (items.is_empty() && !allow_empty).then(|| {
+            let error = ((items.is_empty() || report.empty) && !allow_empty).then(|| {
                 Error::new(ErrorKind::Refused, "the exporter found nothing to protect")
-                    .advise("check what it points at; `allow_empty` takes that for success")
+                    .advise("check what it points at, and that it is mounted; `allow_empty` takes that for success")
             });
             (report, items, error)
         }

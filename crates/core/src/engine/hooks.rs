@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use crate::clock::timeout;
 use crate::engine::builder::Inner;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Event;
+use crate::event::{Event, Observers};
 use crate::name::{Name, PointId};
 use crate::source::{Hook, HookContext, OnHookError};
 
@@ -24,6 +24,7 @@ pub(crate) struct ConfiguredHook {
 pub(crate) struct RunHooks {
     backstay: Arc<Inner>,
     point: PointId,
+    observers: Observers,
     /// Hooks whose `before` was begun and whose `after` is owed, in the order they were begun.
     owed: Vec<Owed>,
 }
@@ -37,8 +38,8 @@ struct Owed {
 }
 
 impl RunHooks {
-    pub(crate) fn new(backstay: Arc<Inner>, point: PointId) -> Self {
-        Self { backstay, point, owed: Vec::new() }
+    pub(crate) fn new(backstay: Arc<Inner>, point: PointId, observers: Observers) -> Self {
+        Self { backstay, point, observers, owed: Vec::new() }
     }
 
     /// Runs every `before` that concerns these components, in the order they were given. Returns the components that must
@@ -65,6 +66,12 @@ impl RunHooks {
             }
         }
         refused
+    }
+
+    /// Owes the `after` of a hook whose `before` a dead run began, or may have.
+    pub(crate) fn owe(&mut self, hook: ConfiguredHook, components: Vec<Name>) {
+        let context = HookContext::new(self.point.clone(), components);
+        self.owed.push(Owed { hook, context, waits_for: BTreeSet::new(), undoing: None });
     }
 
     /// A component is done: runs `after` of every hook that waits for nothing else.
@@ -111,7 +118,7 @@ impl RunHooks {
             tracing::warn!(hook = %hook.hook, phase, %error, "a hook failed");
         }
         let error = result.as_ref().err().map(Error::kind);
-        self.backstay.observers.emit(&Event::HookDone { hook: hook.hook.to_string(), phase, error });
+        self.observers.emit(&Event::HookDone { hook: hook.hook.to_string(), phase: phase.into(), error });
     }
 }
 

@@ -5,12 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 use crate::engine::prune_facts::may_go_from;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, to_the_second};
-use crate::store::ObjectRef;
-use crate::vault::Vault;
 use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::mark::{Mark, MarkKind, Retirement, VerifiedMark};
-use crate::vault::points::{list_run, mark_that_counts};
+use crate::vault::points::list_run;
 use crate::vault::settle::find;
+use crate::vault::wary::Wary;
+use crate::vault::{Purpose, Vault};
 
 /// So long before a grace ends an undelete or a hold comes too late: the deletion may be about to begin.
 const UNDELETE_UNTIL: SignedDuration = SignedDuration::from_hours(1);
@@ -28,7 +28,7 @@ impl Vault {
         let fail = |error: Error| Err(error.operation("hold").with("point", point));
         let run = list_run(self, point).await?.filter(|run| run.manifest.is_some());
         let Some(run) = run else { return fail(Error::new(ErrorKind::NotFound, "the point was deleted meanwhile")) };
-        match mark_that_counts(self, &run, &MarkName::Deleted).await? {
+        match Wary::default().mark_that_counts(self, &run, &MarkName::Deleted).await? {
             Some(tombstone) if too_late(&tombstone, self.store().now().await?) => fail(
                 Error::new(ErrorKind::Refused, "the grace of its deletion ends, so the hold may come too late")
                     .advise("look whether the point still stands; from then on the hold keeps it"),
@@ -42,6 +42,7 @@ impl Vault {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if the point has no such hold.
     pub async fn release(&self, point: &PointId, name: &Name, reason: &str) -> Result<()> {
+        self.signer(Purpose::Release)?;
         self.get_mark(point, &MarkName::Hold(name.clone())).await?;
         self.mark(point, MarkKind::Release { name: name.clone() }, reason).await
     }
@@ -55,7 +56,8 @@ impl Vault {
     }
 
     async fn mark(&self, point: &PointId, says: MarkKind, reason: &str) -> Result<()> {
-        let manifest = self.alone().points().get(point).await?.sha256;
+        self.signer(says.name().purpose())?;
+        let manifest = self.read_point(point).await?.sha256;
         let mark = Mark {
             vault: self.id().clone(),
             point: point.clone(),
@@ -67,20 +69,30 @@ impl Vault {
         self.put_mark(&mark).await.map(drop).map_err(|error| error.operation("mark").with("point", point))
     }
 
-    /// Takes a deletion back while its grace lasts.
+    /// Takes a deletion back while its grace lasts. On a store with versions it also takes the delete markers off a point
+    /// that somebody deleted without a plan, as long as the versions are kept: its bytes first, its manifest last, so that
+    /// it shows only when it is whole. What was interrupted goes on at the next call.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if the point is not being deleted; [`Refused`](ErrorKind::Refused) once its manifest
+    /// [`NotFound`](ErrorKind::NotFound) if nothing of the point was deleted; [`Untrusted`](ErrorKind::Untrusted) or
+    /// [`Corrupt`](ErrorKind::Corrupt) if it was also overwritten: [`as_of`](Self::as_of) reads it; [`Refused`](ErrorKind::Refused) once its manifest
     /// is gone, and in the last hour of the grace, by the store's time, because the deletion may be about to begin.
     pub async fn undelete(&self, point: &PointId) -> Result<()> {
-        let verified = self.get_mark(point, &MarkName::Deleted).await?;
+        // Nothing is signed here, but taking back is for who may delete.
+        self.signer(Purpose::Delete)?;
+        let verified = match self.get_mark(point, &MarkName::Deleted).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return if self.bring_back(point).await? { Ok(()) } else { Err(error) };
+            }
+            other => other?,
+        };
         let refused = |text: &'static str, advice: &'static str| {
             Err(Error::new(ErrorKind::Refused, text).operation("undelete").with("point", point).advise(advice))
         };
         if too_late(&verified, self.store().now().await?) {
             return refused("the grace is over or ends soon", "restore from the point at once, or from a replica");
         }
-        if find(self.store(), &layout::manifest(point)?).await?.is_none() {
+        if find(self.store(), &layout::manifest(point)?).await?.is_none() && !self.bring_back(point).await? {
             return refused("its deletion has begun", "restore from a replica");
         }
         let key = layout::point_file(point, &PointFile::Mark(MarkName::Deleted))?;
@@ -103,15 +115,6 @@ impl Vault {
             .await
             .map(drop)
             .map_err(|error| error.operation("retire").with("component", component))
-    }
-
-    /// Deletes objects; the first that stays is the error.
-    pub(crate) async fn delete_all(&self, what: Vec<ObjectRef>) -> Result<()> {
-        self.check_writable()?;
-        for outcome in self.store().delete(&what).await? {
-            outcome.result.map_err(|error| error.with("key", &outcome.object.key))?;
-        }
-        Ok(())
     }
 }
 

@@ -1,33 +1,55 @@
-//! What an application calls: build, back up, verify, restore, prune, ask for the status.
+//! What an application calls: build, back up, verify, restore, prune, sweep, adopt, ask for the status.
 
+mod adopt;
 mod backup;
 mod backup_report;
 mod backup_run;
 mod builder;
 mod component;
+mod delete;
+mod explain;
+mod history;
 mod hooks;
 mod marks;
+mod options;
+mod proof;
 mod prune;
 mod prune_apply;
 mod prune_facts;
 mod prune_proof;
+mod recovery_kit;
 mod replicas;
 mod replicate;
 mod replicate_apply;
 mod restore;
+mod roll_locks;
+mod roll_locks_apply;
 mod sink;
 mod status;
 mod stop;
+mod sweep;
+mod sweep_apply;
+mod sweep_facts;
+mod undelete;
 mod verify;
 
+pub use adopt::AdoptReport;
 pub use backup::{BackupPlan, BackupRequest, PlannedComponent, RunHandle};
 pub use backup_report::{BackupReport, ComponentReport};
 pub use builder::{Backstay, BackstayBuilder};
+pub use explain::{ExplainedComponent, ExplainedMark, Explanation};
+pub use options::{OptionsRequest, RecoveryOption, RecoveryOptions};
+pub use proof::Proof;
 pub use prune::{PlannedPrune, PruneAction, PrunePlan, PruneRequest, PruneStep};
 pub use prune_apply::PruneReport;
+pub use recovery_kit::{RecoveryKit, RecoveryKitRequest};
 pub use replicas::ReplicaStatus;
 pub use replicate::{PlannedReplication, ReplicationPlan, ReplicationStep, Replicator};
 pub use replicate_apply::ReplicationReport;
 pub use restore::{PlannedRestore, RestorePlan, RestoreReport, RestoreRequest};
+pub use roll_locks::{PlannedRoll, RollPlan, RollRequest, RollStep};
+pub use roll_locks_apply::RollReport;
 pub use status::{ComponentStatus, Status, StatusRequest, TierStatus};
+pub use sweep::{PlannedSweep, SweepAction, SweepPlan, SweepRequest, SweepStep};
+pub use sweep_apply::SweepReport;
 pub use verify::{Depth, Finding, VerifyReport, VerifyRequest};

@@ -6,12 +6,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp, Zoned};
+use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
 use crate::engine::prune_apply::{self, PruneReport};
-use crate::engine::prune_facts::{Dying, TierFacts, good_components, may_go_from, retired};
+use crate::engine::prune_facts::{Dying, TierFacts, may_go_from, retired, tampering};
 use crate::engine::replicas::TierReplica;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
@@ -19,8 +19,7 @@ use crate::retention::{
     Action, Decision, NewestGood, PointState, PointSummary, RetentionPolicy, check_mass_expiry, decide,
 };
 use crate::tier::Tier;
-use crate::vault::points::CLOCK_TOLERANCE;
-use crate::vault::{Vault, VaultId};
+use crate::vault::{Purpose, VaultId};
 
 /// The grace in which a deletion can be taken back, if nothing else is said.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
@@ -132,16 +131,16 @@ impl PruneRequest {
 
     async fn make_plan(self) -> Result<PlannedPrune> {
         let (tier_name, tier) = self.backstay.tier(&self.tier)?;
-        let (vault, source) = (&self.backstay.vault.alone(), &self.backstay.source);
+        let (vault, source) = (&self.backstay.vault, &self.backstay.source);
         if self.grace < SHORTEST_GRACE && !self.no_grace {
             return Err(Error::new(ErrorKind::Invalid, "so short a grace leaves no time to take a deletion back")
                 .with("grace", format!("{:?}", self.grace))
                 .advise("give it 2 hours at least; `danger_no_grace` deletes at once"));
         }
-        vault.check_writable()?;
+        vault.signer(Purpose::Delete)?;
         vault.check_may_delete().await?;
-        let now = self.agreed_time().await?;
-        let mut facts = TierFacts::gather(vault, source, &tier_name, now).await?;
+        let now = vault.agreed_time().await?;
+        let mut facts = TierFacts::gather(vault, source, &tier_name).await?;
         if facts.points.is_empty() && facts.dying.is_empty() && vault.points().sources().await?.is_empty() {
             return Err(Error::new(ErrorKind::Refused, "the vault has no point at all").with("vault", vault).advise(
                 "if it had some, find out who emptied it before anything is deleted; if it is new, make a backup first",
@@ -149,24 +148,31 @@ impl PruneRequest {
         }
         let zoned = now.to_zoned(tier.zone()?);
         let policy = tier.policy();
-        let mut decisions = loop {
+        let retired = retired(vault, source, &mut facts.strange).await?;
+        let mut lookback = facts.lookback(vault);
+        let (decisions, last_words, awaited) = loop {
             let proposals = policy.propose(&facts.points, &zoned);
-            let decisions = decide(&facts.points, proposals, now, &facts.protected);
-            if !facts.unmask(vault, &policy, &zoned, &decisions).await? {
-                break decisions;
+            let mut decisions = decide(&facts.points, proposals, now, &facts.protected);
+            if facts.unmask(&mut lookback, &policy, &zoned, &decisions).await?
+                || facts.find_locked(vault, now, &decisions).await?
+            {
+                continue;
+            }
+            // What was marked before is guarded once more: the point that stood for it may be gone or damaged since.
+            let (mut guarded, due, count) = (facts.points.clone(), self.due(&facts, now), decisions.len());
+            guarded.extend(due.iter().map(|(summary, _)| summary.clone()));
+            decisions.extend(due.into_iter().map(|(_, decision)| decision));
+            let mut guard = NewestGood::new(&guarded, &decisions, now, retired.clone());
+            if !facts.guard(vault, &mut guard, &mut lookback, &decisions).await? {
+                guard.finish(&mut decisions);
+                let awaited = self.awaited(tier, &guarded, &decisions, &zoned).await?;
+                let last_words = decisions.split_off(count);
+                for decision in &mut decisions {
+                    awaited.get(&decision.id).into_iter().for_each(|why| decision.veto(why));
+                }
+                break (decisions, last_words, awaited);
             }
         };
-        let retired = retired(vault, source, &mut facts.strange).await?;
-        // What was marked before is guarded once more: the point that stood for it may be gone or damaged since.
-        let (mut guarded, due, count) = (facts.points.clone(), self.due(&facts, now), decisions.len());
-        guarded.extend(due.iter().map(|(summary, _)| summary.clone()));
-        decisions.extend(due.into_iter().map(|(_, decision)| decision));
-        guard(vault, &guarded, &mut decisions, now, retired).await?;
-        let awaited = self.awaited(vault, tier, &guarded, &decisions, &zoned).await?;
-        let last_words = decisions.split_off(count);
-        for decision in &mut decisions {
-            awaited.get(&decision.id).into_iter().for_each(|why| decision.veto(why));
-        }
         if !self.mass_expiry {
             check_mass_expiry(&decisions)?;
         }
@@ -174,7 +180,10 @@ impl PruneRequest {
             .into_iter()
             .map(|decision| PruneStep {
                 action: if decision.action == Action::Expire { PruneAction::Tombstone } else { PruneAction::Keep },
-                reason: decision.why(),
+                reason: match facts.doubts.get(&decision.id) {
+                    Some(doubt) if decision.veto.is_none() => format!("{}: {doubt}", decision.why()),
+                    _ => decision.why(),
+                },
                 id: decision.id,
             })
             .collect();
@@ -195,6 +204,7 @@ impl PruneRequest {
             steps.push(PruneStep { id: id.clone(), action, reason });
         }
         steps.sort_by(|a, b| a.id.run.cmp(&b.id.run));
+        tampering(&self.backstay.observers, &facts.strange);
         let plan = PrunePlan {
             vault: vault.id().clone(),
             source: source.clone(),
@@ -212,7 +222,6 @@ impl PruneRequest {
     /// it was decided that they go.
     async fn awaited(
         &self,
-        vault: &Vault,
         tier: &Tier,
         points: &[PointSummary],
         decisions: &[Decision],
@@ -222,8 +231,8 @@ impl PruneRequest {
         let goes: HashSet<&PointId> = goes.map(|decision| &decision.id).collect();
         let going: Vec<PointSummary> = points.iter().filter(|point| goes.contains(&point.id)).cloned().collect();
         let mut awaited = BTreeMap::new();
-        for replica in TierReplica::all(&self.backstay, tier, now).await? {
-            for (id, why) in replica.awaited(vault, &going, now).await? {
+        for replica in TierReplica::all(&self.backstay, tier).await? {
+            for (id, why) in replica.awaited(&self.backstay.vault, &going, now).await? {
                 awaited.entry(id).or_insert(why);
             }
         }
@@ -243,46 +252,10 @@ impl PruneRequest {
         })
         .collect()
     }
-
-    /// The store's time, if ours agrees with it: a wrong clock would let everything look old.
-    async fn agreed_time(&self) -> Result<Timestamp> {
-        let vault = &self.backstay.vault;
-        let (store, ours) = (vault.store().now().await?, vault.clock().now());
-        let apart: SignedDuration = store.duration_since(ours).abs();
-        if apart <= CLOCK_TOLERANCE {
-            return Ok(store);
-        }
-        Err(Error::new(ErrorKind::Refused, format!("this host's clock says {ours}, the store's {store}"))
-            .advise("set the wrong one of them; what is old cannot be told before"))
-    }
-}
-
-/// Keeps the newest good item of each component, whatever was decided.
-async fn guard(
-    vault: &Vault,
-    points: &[PointSummary],
-    decisions: &mut [Decision],
-    now: Timestamp,
-    retired: BTreeMap<Name, Timestamp>,
-) -> Result<()> {
-    let expiring: HashSet<PointId> =
-        decisions.iter().filter(|decision| decision.action == Action::Expire).map(|d| d.id.clone()).collect();
-    let mut guard = NewestGood::new(points, decisions, now, retired);
-    loop {
-        let wanted = guard.wanted();
-        if wanted.is_empty() {
-            guard.finish(decisions);
-            return Ok(());
-        }
-        for id in wanted {
-            let good = good_components(vault, &id, !expiring.contains(&id)).await;
-            guard.read(&id, good);
-        }
-    }
 }
 
 impl PlannedPrune {
-    /// Does what the plan says, point by point; looks again before each step and leaves what is held meanwhile. May be
+    /// Does what the plan says, point by point; looks again before each step and leaves what is held or locked meanwhile. May be
     /// interrupted: a later plan goes on where it stopped.
     ///
     /// # Errors

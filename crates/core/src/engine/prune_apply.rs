@@ -8,24 +8,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
 use crate::engine::builder::Inner;
+use crate::engine::history::ActLog;
 use crate::engine::prune::{PruneAction, PrunePlan, PruneStep};
-use crate::engine::prune_facts::{hold_now, may_go_from};
+use crate::engine::prune_facts::{hold_now, lock_now, may_go_from};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observers};
-use crate::name::PointId;
+use crate::name::{PointId, RunId};
 use crate::source::Problem;
-use crate::store::{Key, ListEntry, ListOptions, ObjectRef, Prefix};
+use crate::store::{Key, ListEntry, ListOptions};
 use crate::vault::Vault;
+use crate::vault::history::Act;
 use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::manifest::MAX_MANIFEST_BYTES;
 use crate::vault::mark::{Mark, MarkKind, VerifiedMark, WorkList};
 use crate::vault::points::list_run;
 
-/// So many objects are deleted with one call: the limit of S3.
-const DELETE_BATCH: usize = 1000;
-
 /// What a prune did.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PruneReport {
     /// Points that got a tombstone.
@@ -41,9 +40,25 @@ pub struct PruneReport {
 }
 
 pub(crate) async fn apply(backstay: &Arc<Inner>, plan: PrunePlan) -> Result<PruneReport> {
-    let vault = &backstay.vault.alone();
+    let vault = &backstay.vault;
+    let id = RunId::new(vault.clock().now(), &**vault.random());
+    let log = ActLog::begin(vault, plan.source.clone(), id, Act::Prune);
+    let result = apply_steps(vault, &log.with(&backstay.observers), &plan).await;
+    let (report, error) = match &result {
+        Ok(report) => (Some(report), None),
+        Err(error) => (error.payload(), Some(error)),
+    };
+    // A prune that found nothing to do is no event.
+    if error.is_some() || report.is_some_and(|report| *report != PruneReport::default()) {
+        let bytes = report.map_or(0, |report| report.bytes);
+        log.end(error, |record| (record.tier, record.bytes) = (Some(plan.tier.clone()), bytes)).await;
+    }
+    result
+}
+
+async fn apply_steps(vault: &Vault, observers: &Observers, plan: &PrunePlan) -> Result<PruneReport> {
     vault.check_may_delete().await?;
-    let pruner = Pruner { vault, observers: &backstay.observers, plan: &plan, began: vault.store().now().await? };
+    let pruner = Pruner { vault, observers, plan, began: vault.store().now().await? };
     let mut report = PruneReport::default();
     let mut failed = Vec::new();
     for step in &plan.steps {
@@ -52,7 +67,9 @@ pub(crate) async fn apply(backstay: &Arc<Inner>, plan: PrunePlan) -> Result<Prun
             if error.is_retryable() || error.kind() == ErrorKind::Cancelled {
                 return Err(error.with("point", &step.id));
             }
-            failed.push(Problem::new(step.id.to_string(), &error));
+            // Bytes that somebody locked stay until the lock ends, and the tombstone with them: a later prune takes them.
+            let places = if error.kind() == ErrorKind::Locked { &mut report.left } else { &mut failed };
+            places.push(Problem::new(step.id.to_string(), &error));
         }
     }
     let Some(first) = failed.first() else { return Ok(report) };
@@ -86,7 +103,7 @@ impl Pruner<'_> {
     /// Marks a point for deletion, then looks again: a hold that came meanwhile wins.
     async fn tombstone(&self, step: &PruneStep, report: &mut PruneReport) -> Result<()> {
         let id = &step.id;
-        let point = match self.vault.points().get(id).await {
+        let point = match self.vault.read_point(id).await {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             other => other?,
         };
@@ -143,21 +160,21 @@ impl Pruner<'_> {
         };
         // The work list is signed, but still only what lies under the point's own ID may go.
         work.objects.iter().try_for_each(|key| layout::check_own(id, key))?;
-        self.delete_keys([layout::manifest(id)?]).await?;
+        self.vault.delete_keys([layout::manifest(id)?]).await?;
         let (stored, _) = self.stored(id).await?;
-        self.delete_keys(work.objects.into_iter().chain(stored)).await?;
+        self.vault.delete_keys(work.objects.into_iter().chain(stored)).await?;
         let last = layout::point_file(id, &PointFile::Mark(MarkName::Deleted))?;
         let own_signature = layout::signatures(id, &MarkName::Deleted.to_string(), &tombstone.sha256)?;
-        let mut beside = self.keys(&layout::point_files(id)?).await?;
-        beside.extend(self.keys(&layout::signatures_of(id)?).await?);
-        beside.extend(self.keys(&layout::proofs_of(id)?).await?);
-        beside.extend(self.keys(&layout::copies_of(id)?).await?);
+        let mut beside = self.vault.keys(&layout::point_files(id)?).await?;
+        beside.extend(self.vault.keys(&layout::signatures_of(id)?).await?);
+        beside.extend(self.vault.keys(&layout::proofs_of(id)?).await?);
+        beside.extend(self.vault.keys(&layout::copies_of(id)?).await?);
         let (signature, beside): (Vec<Key>, Vec<Key>) =
             beside.into_iter().filter(|key| *key != last).partition(|key| own_signature.contains(key));
-        self.delete_keys(beside).await?;
+        self.vault.delete_keys(beside).await?;
         // Two calls: a tombstone without its signature would be nobody's.
-        self.delete_keys([last]).await?;
-        self.delete_keys(signature).await?;
+        self.vault.delete_keys([last]).await?;
+        self.vault.delete_keys(signature).await?;
         self.observers.emit(&Event::Deleted { point: id.clone(), bytes: work.bytes });
         report.deleted.push(id.clone());
         report.bytes += work.bytes;
@@ -182,10 +199,13 @@ impl Pruner<'_> {
         self.vault.delete_all(vec![tombstone.into()]).await
     }
 
-    /// Lists again; a hold that counts ends the deletion.
+    /// Lists again; a hold that counts, or a lock on the manifest, ends the deletion.
     async fn held(&self, id: &PointId, report: &mut PruneReport) -> Result<bool> {
         let Some(run) = list_run(self.vault, id).await? else { return Ok(false) };
-        let hold = hold_now(self.vault, &run).await?;
+        let hold = match hold_now(self.vault, &run).await? {
+            Some(hold) => Some(hold),
+            None => lock_now(self.vault, id, self.began).await?,
+        };
         report.left.extend(hold.iter().map(|hold| Problem::new(id.to_string(), hold)));
         Ok(hold.is_some())
     }
@@ -203,47 +223,5 @@ impl Pruner<'_> {
             }
         }
         Ok((keys, bytes))
-    }
-
-    async fn keys(&self, prefix: &Prefix) -> Result<Vec<Key>> {
-        let mut keys = Vec::new();
-        let mut listing = self.vault.store().list(prefix, &ListOptions::default());
-        while let Some(entry) = listing.next().await {
-            if let ListEntry::Object(meta) = entry? {
-                keys.push(meta.key);
-            }
-        }
-        Ok(keys)
-    }
-
-    /// Deletes keys in order, on a versioned store every version of each.
-    async fn delete_keys(&self, keys: impl IntoIterator<Item = Key>) -> Result<()> {
-        let versioned = self.vault.store().capabilities().versions;
-        let mut batch: Vec<ObjectRef> = Vec::new();
-        for key in keys {
-            if versioned {
-                batch.extend(self.versions(&key).await?);
-            } else {
-                batch.push(key.into());
-            }
-            if batch.len() >= DELETE_BATCH {
-                self.vault.delete_all(std::mem::take(&mut batch)).await?;
-            }
-        }
-        if batch.is_empty() { Ok(()) } else { self.vault.delete_all(batch).await }
-    }
-
-    async fn versions(&self, key: &Key) -> Result<Vec<ObjectRef>> {
-        let mut found = Vec::new();
-        let mut listing = self.vault.store().list(&Prefix::new(key.as_str())?, &ListOptions::versions());
-        while let Some(entry) = listing.next().await {
-            match entry? {
-                ListEntry::Object(meta) if meta.key == *key => {
-                    found.extend(meta.version.map(|version| ObjectRef::version(meta.key, version)));
-                }
-                _ => {}
-            }
-        }
-        Ok(found)
     }
 }

@@ -47,15 +47,16 @@ pub(crate) struct TierReplica<'a> {
 
 impl<'a> TierReplica<'a> {
     /// All that are declared for the tier. One that cannot be reached is no failure: it is told where it matters.
-    pub(crate) async fn all(backstay: &'a Inner, tier: &'a Tier, now: &Zoned) -> Result<Vec<Self>> {
+    pub(crate) async fn all(backstay: &'a Inner, tier: &'a Tier) -> Result<Vec<Self>> {
         let tier_name: Name = tier.name.parse()?;
         let mut all = Vec::new();
         for (name, keep) in &tier.replicate_to {
-            let Some(replica) = backstay.vault.replicas().iter().find(|replica| replica.name.as_str() == name) else {
+            let Some(replica) = backstay.everywhere.replicas().iter().find(|replica| replica.name.as_str() == name)
+            else {
                 return Err(Error::new(ErrorKind::NotFound, "no such replica").with("replica", name));
             };
             let vault = &replica.vault;
-            let found = TierFacts::gather(vault, &backstay.source, &tier_name, now.timestamp()).await;
+            let found = TierFacts::gather(vault, &backstay.source, &tier_name).await;
             all.push(Self { name, vault, keep, found });
         }
         Ok(all)
@@ -122,7 +123,7 @@ impl<'a> TierReplica<'a> {
         if !found.points.iter().any(|point| point.id == *id) {
             return Ok(Some("it is not there".to_owned()));
         }
-        let point = origin.points().get(id).await?;
+        let point = origin.read_point(id).await?;
         let size = |run: Option<Listed>| Some(run?.manifest?.size);
         if size(list_run(self.vault, id).await?) != size(list_run(origin, id).await?) {
             return Ok(Some("another manifest is there".to_owned()));

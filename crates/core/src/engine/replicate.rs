@@ -18,7 +18,7 @@ use crate::name::{Name, PointId};
 use crate::retention::{Action, PointState, PointSummary, RetentionPolicy};
 use crate::source::Problem;
 use crate::vault::points::Point;
-use crate::vault::{Status, Vault, VaultId};
+use crate::vault::{Purpose, Status, Vault, VaultId};
 
 /// Copies points from a vault into a second one, from which everything can be restored when the first is lost.
 ///
@@ -157,7 +157,7 @@ impl Replicator {
     }
 
     async fn make_plan(self) -> Result<PlannedReplication> {
-        self.here.signer()?;
+        self.here.signer(Purpose::Copy)?;
         let of = self.origin.origin().unwrap_or(self.origin.id());
         if !self.here.holds_points_of(of) {
             return Err(Error::new(ErrorKind::Invalid, format!("the replica was not opened as one of the vault {of}"))
@@ -195,8 +195,8 @@ impl Replicator {
     }
 
     async fn plan_tier(&self, source: &Name, tier: &Name, now: &Zoned, plan: &mut ReplicationPlan) -> Result<()> {
-        let there = TierFacts::gather(&self.origin, source, tier, now.timestamp()).await?;
-        let here = TierFacts::gather(&self.here, source, tier, now.timestamp()).await?;
+        let there = TierFacts::gather(&self.origin, source, tier).await?;
+        let here = TierFacts::gather(&self.here, source, tier).await?;
         plan.strange.extend(there.strange.into_iter().chain(here.strange));
         let present: BTreeSet<PointId> = here
             .points
@@ -245,7 +245,7 @@ impl Replicator {
         read: &mut BTreeMap<PointId, ReplicationStep>,
         plan: &mut ReplicationPlan,
     ) -> Result<()> {
-        match self.origin.points().get(id).await {
+        match self.origin.read_point(id).await {
             Ok(Point { manifest, sha256, .. }) => {
                 if manifest.status == Status::Partial {
                     points.iter_mut().filter(|p| p.id == *id).for_each(|p| p.state = PointState::Partial);

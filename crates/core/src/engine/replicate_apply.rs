@@ -63,7 +63,7 @@ pub(crate) async fn apply(replicator: &Replicator, plan: ReplicationPlan) -> Res
 impl Replicator {
     async fn copy(&self, step: &ReplicationStep, report: &mut ReplicationReport) -> Result<()> {
         let id = &step.id;
-        let (found, manifest) = self.origin.points().get_stored(id).await?;
+        let (found, manifest) = self.origin.read_manifest(id).await?;
         if found.sha256 != step.manifest || manifest.status == Status::Void {
             return Err(Error::new(ErrorKind::Conflict, "another manifest stands there than was planned with")
                 .with("point", id)

@@ -10,12 +10,14 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
+use crate::engine::history::ActLog;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observers};
-use crate::name::{Name, PointId};
+use crate::name::{Name, PointId, RunId};
 use crate::source::{ImportOptions, ImportPlan, ImportReport, ItemInfo, ItemSource, ResourceImporter};
 use crate::store::{BoxStream, ByteStream};
 use crate::vault::Vault;
+use crate::vault::history::Act;
 use crate::vault::items::PointItems;
 use crate::vault::manifest::Outcome;
 
@@ -176,29 +178,54 @@ impl PlannedRestore {
     /// What ended it. Entries that failed one by one make it [`Partial`](ErrorKind::Partial), with the report as
     /// [`Error::payload`].
     pub async fn apply(self) -> Result<RestoreReport> {
-        let Self { plan, items, importer } = self;
-        let place =
-            |error: Error| error.operation("restore").with("component", &plan.component).with("point", &plan.point);
-        let import = importer.apply(&items, plan.import.clone()).await.map_err(place)?;
-        let report = RestoreReport { point: plan.point.clone(), component: plan.component.clone(), import };
-        match report.import.problems.first() {
-            None => Ok(report),
-            Some(first) => {
-                let text = format!(
-                    "{} entries could not be restored, the first: {}: {}",
-                    report.import.problems.len(),
-                    first.what.escape_debug(),
-                    first.why
-                );
-                Err(place(Error::new(ErrorKind::Partial, text)).with_payload(report))
-            }
-        }
+        let vault = self.items.inner.vault().clone();
+        let id = RunId::new(vault.clock().now(), &**vault.random());
+        let log = ActLog::begin(&vault, self.plan.point.source.clone(), id, Act::Restore);
+        let Self { plan, mut items, importer } = self;
+        // What the importer read to make its plan is not part of what it restores.
+        items.bytes = Arc::default();
+        items.observers = log.with(&items.observers);
+        let (point, component) = (plan.point.clone(), plan.component.clone());
+        items.observers.emit(&Event::RestoreStarted { point: point.clone(), component: component.clone() });
+        let result = import(plan, &items, &*importer).await;
+        let (bytes, took) = (items.bytes.load(Ordering::Relaxed), log.took());
+        let error = result.as_ref().err();
+        items.observers.emit(&Event::RestoreDone {
+            point: point.clone(),
+            component: component.clone(),
+            bytes,
+            took,
+            error: error.map(Error::kind),
+        });
+        log.end(error, |record| {
+            (record.point, record.component, record.bytes, record.took) = (Some(point), Some(component), bytes, took);
+        })
+        .await;
+        result
     }
 
     /// The plan by itself, to be stored.
     #[must_use]
     pub fn into_plan(self) -> RestorePlan {
         self.plan
+    }
+}
+
+async fn import(plan: RestorePlan, items: &dyn ItemSource, importer: &dyn ResourceImporter) -> Result<RestoreReport> {
+    let place = |error: Error| error.operation("restore").with("component", &plan.component).with("point", &plan.point);
+    let import = importer.apply(items, plan.import.clone()).await.map_err(place)?;
+    let report = RestoreReport { point: plan.point.clone(), component: plan.component.clone(), import };
+    match report.import.problems.first() {
+        None => Ok(report),
+        Some(first) => {
+            let text = format!(
+                "{} entries could not be restored, the first: {}: {}",
+                report.import.problems.len(),
+                first.what.escape_debug(),
+                first.why
+            );
+            Err(place(Error::new(ErrorKind::Partial, text)).with_payload(report))
+        }
     }
 }
 

@@ -13,10 +13,11 @@ use crate::event::{Event, Observers};
 use crate::name::{Name, PointId, Tag};
 use crate::source::{Facts, ItemSink, ItemSpec, ItemWriter};
 use crate::store::PutOptions;
+use crate::tier::Tier;
 use crate::vault::details::{ItemLine, StoredParts};
-use crate::vault::encode::{EncodeOptions, Encoder};
-use crate::vault::handle::{Sealing, Vault};
-use crate::vault::layout::{self, Wrapping};
+use crate::vault::encode::Encoder;
+use crate::vault::handle::Vault;
+use crate::vault::layout;
 use crate::vault::stored::StoredObject;
 
 /// How often an item tells how far it is.
@@ -29,27 +30,19 @@ pub(crate) struct RunSink {
     pub(crate) point: PointId,
     pub(crate) attempt: Tag,
     pub(crate) observers: Observers,
+    tier: Tier,
     next_item: AtomicU32,
 }
 
 impl RunSink {
-    pub(crate) fn new(vault: Vault, point: PointId, attempt: Tag, observers: Observers) -> Self {
-        Self { vault, point, attempt, observers, next_item: AtomicU32::new(0) }
+    pub(crate) fn new(vault: Vault, point: PointId, attempt: Tag, observers: Observers, tier: Tier) -> Self {
+        Self { vault, point, attempt, observers, tier, next_item: AtomicU32::new(0) }
     }
 
-    pub(crate) fn wrapping(&self) -> Wrapping {
-        Wrapping { sealed: matches!(self.vault.sealing(), Sealing::To(_)) }
-    }
-
-    /// Opens an encoder on a key of this attempt.
-    pub(crate) async fn encoder(&self, key: crate::store::Key, size_hint: Option<u64>) -> Result<Encoder> {
-        let recipient = match self.vault.sealing() {
-            Sealing::To(epoch) => Some(epoch.recipient.clone()),
-            Sealing::Nothing => None,
-        };
-        let options = EncodeOptions { recipient, size_hint, ..EncodeOptions::default() };
-        let (store, random) = (self.vault.shared_store(), &**self.vault.random());
-        Encoder::open(store, key, PutOptions::default(), options, self.vault.budget(), random).await
+    /// How what belongs to the point is put: locked from then on as the tier says. The manifest comes last, so no lock of
+    /// the point ends after its manifest's.
+    pub(crate) fn put_options(&self) -> Result<PutOptions> {
+        Ok(PutOptions { lock: self.tier.lock_from(self.vault.store_time())?, ..PutOptions::default() })
     }
 }
 
@@ -116,8 +109,8 @@ impl ItemSink for ComponentSink {
         }
         let run = &self.0.run;
         let number = run.next_item.fetch_add(1, Ordering::Relaxed);
-        let key = layout::item(&run.point, &run.attempt, number, &self.0.component, run.wrapping())?;
-        let encoder = Arc::new(Mutex::new(Some(run.encoder(key, spec.size_hint).await?)));
+        let key = layout::item(&run.point, &run.attempt, number, &self.0.component, run.vault.wrapping())?;
+        let encoder = Arc::new(Mutex::new(Some(run.vault.encoder(key, run.put_options()?, spec.size_hint).await?)));
         self.items().open.push((spec.name.clone(), encoder.clone()));
         Ok(Box::new(Writer { sink: self.clone(), spec, encoder, bytes: 0, told: 0 }))
     }

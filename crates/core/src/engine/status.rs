@@ -11,15 +11,15 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
-use crate::engine::prune_facts::{TierFacts, retired};
+use crate::engine::prune_facts::{TierFacts, retired, tampering};
 use crate::engine::replicas::{ReplicaStatus, TierReplica};
+use crate::engine::sweep_facts::SweepFacts;
 use crate::error::Result;
 use crate::name::{Name, PointId};
 use crate::retention::PointState;
 use crate::store::{ListEntry, ListOptions};
 use crate::tier::Tier;
 use crate::vault::layout;
-use crate::vault::manifest::Outcome;
 
 /// A status that is asked for; await it.
 #[must_use = "nothing is looked at before this is awaited"]
@@ -40,8 +40,11 @@ pub struct Status {
     pub tiers: Vec<TierStatus>,
     /// What lies in the vault and is in no configured source, tier or component; it is never touched.
     pub unmanaged: Vec<String>,
-    /// What a person should look at: keys that are nobody's, marks that do not count.
+    /// What a person should look at: keys that are nobody's, marks that do not count, what dead runs left
+    /// that no record names.
     pub strange: Vec<String>,
+    /// What is to be done so that somebody can open the vault on the day: too few custodians, or none who tried lately.
+    pub custody: Vec<String>,
 }
 
 /// The state of a tier.
@@ -56,8 +59,11 @@ pub struct TierStatus {
     pub points: u64,
     /// Those of them that are partial.
     pub partial: u64,
-    /// Those of them that are doubtful.
+    /// Those of them that are doubtful: all whose clocks contradict each other, and those by content that were met in the
+    /// search for the newest good ones.
     pub doubtful: u64,
+    /// Why, of each.
+    pub doubts: Vec<String>,
     /// Points that wait for the end of their grace.
     pub dying: u64,
     /// How far its replicas are behind.
@@ -79,7 +85,15 @@ pub struct ComponentStatus {
     pub age: Option<SignedDuration>,
     /// Whether it is older than the tier's RPO, or missing although there is one.
     pub late: bool,
+    /// How many points were looked at, from the newest back: a component that none of them has is said not to be there.
+    pub searched: u64,
 }
+
+/// So many points are read in search of a good one. Who has been without one for so long knows it, and a status stays cheap.
+const SEARCHED: usize = 64;
+
+/// So many doubts of a tier are printed, the newest ones.
+const SHOWN: usize = 5;
 
 impl StatusRequest {
     pub(crate) fn new(backstay: Arc<Inner>) -> Self {
@@ -93,7 +107,7 @@ impl StatusRequest {
     }
 
     async fn run(self) -> Result<Status> {
-        let (vault, source) = (&self.backstay.vault.alone(), &self.backstay.source);
+        let (vault, source) = (&self.backstay.vault, &self.backstay.source);
         let at = vault.store().now().await?;
         let mut strange = Vec::new();
         let retired = retired(vault, source, &mut strange).await?;
@@ -101,6 +115,7 @@ impl StatusRequest {
         for tier in &self.backstay.tiers {
             let (status, found) = self.tier(tier, at, &mut strange).await?;
             held.extend(found);
+            strange.extend(SweepFacts::gather(&self.backstay, &status.tier).await?.strange);
             tiers.push(status);
         }
         let mut unmanaged = Vec::new();
@@ -118,35 +133,53 @@ impl StatusRequest {
             let end = if retired.contains_key(component) { " (retired)" } else { "" };
             unmanaged.push(format!("component {component}{end}"));
         }
-        Ok(Status { source: source.clone(), at, tiers, unmanaged, strange })
+        let custody = vault.custody(at).await?;
+        tampering(&self.backstay.observers, &strange);
+        Ok(Status { source: source.clone(), at, tiers, unmanaged, strange, custody })
     }
 
-    /// Reads points from the newest back until each component of the tier was found good.
+    /// Reads points from the newest back until each component of the tier was found good, or the search goes too far.
     async fn tier(
         &self,
         tier: &Tier,
         at: Timestamp,
         strange: &mut Vec<String>,
     ) -> Result<(TierStatus, BTreeSet<Name>)> {
-        let vault = &self.backstay.vault.alone();
+        let vault = &self.backstay.vault;
         let name: Name = tier.name.parse()?;
-        let facts = TierFacts::gather(vault, &self.backstay.source, &name, at).await?;
-        strange.extend(facts.strange);
+        let mut facts = TierFacts::gather(vault, &self.backstay.source, &name).await?;
+        let mut lookback = facts.lookback(vault);
         let covered = self.backstay.covered(tier);
         let mut missing: BTreeSet<&Name> = covered.iter().map(|component| &component.name).collect();
         let (mut newest, mut held) = (BTreeMap::new(), BTreeSet::new());
-        for summary in facts.points.iter().rev().filter(|point| point.state != PointState::Doubtful) {
-            if missing.is_empty() {
+        let (mut searched, mut read) = (0, 0);
+        for i in (0..lookback.len()).rev() {
+            if missing.is_empty() || read == SEARCHED {
                 break;
             }
-            let Some(point) = vault.points().read_or_pass_over(&summary.id).await? else { continue };
-            for component in &point.manifest.components {
-                held.insert(component.name.clone());
-                if component.outcome == Outcome::Good && missing.remove(&component.name) {
-                    newest.insert(component.name.clone(), summary.id.clone());
-                }
+            searched += 1;
+            if facts.points[i].state == PointState::Doubtful {
+                continue;
+            }
+            facts.look(&mut lookback, i).await?;
+            // What costs nothing does not count, or a flood of plants would hide all that is good.
+            read += usize::from(!lookback.is_plant(i));
+            let Some(point) = lookback.read(i).await?.cloned() else { continue };
+            held.extend(point.components.iter().cloned());
+            let found: Vec<&Name> = point.good().filter(|name| missing.contains(name)).collect();
+            if found.is_empty() {
+                continue;
+            }
+            if let Some(why) = lookback.judge(i).await? {
+                facts.doubt(i, why);
+                continue;
+            }
+            for component in found {
+                missing.remove(component);
+                newest.insert(component.clone(), lookback.run(i).id.clone());
             }
         }
+        strange.append(&mut facts.strange);
         let now = at.to_zoned(tier.zone()?);
         let bound = tier.rpo.and_then(|rpo| now.checked_sub(rpo).ok()).map(|bound| bound.timestamp());
         let component = |component: &Name| {
@@ -154,9 +187,9 @@ impl StatusRequest {
             let time = newest.as_ref().map(|id: &PointId| id.run.time());
             let late = bound.is_some_and(|bound| time.is_none_or(|time| time < bound));
             let age = time.map(|time| at.duration_since(time));
-            ComponentStatus { component: component.clone(), newest, age, late }
+            ComponentStatus { component: component.clone(), newest, age, late, searched }
         };
-        let replicas = TierReplica::all(&self.backstay, tier, &now).await?;
+        let replicas = TierReplica::all(&self.backstay, tier).await?;
         let replicas = replicas.iter().map(|replica| replica.status(&facts.points, &now)).collect();
         let count = |state| facts.points.iter().filter(|point| point.state == state).count() as u64;
         let status = TierStatus {
@@ -164,6 +197,7 @@ impl StatusRequest {
             points: facts.points.len() as u64,
             partial: count(PointState::Partial),
             doubtful: count(PointState::Doubtful),
+            doubts: facts.doubts.iter().map(|(id, why)| format!("{}: {why}", id.run)).collect(),
             dying: facts.dying.len() as u64,
             replicas,
             bytes: if self.bytes { Some(self.stored_bytes(&name).await?) } else { None },
@@ -186,12 +220,15 @@ impl StatusRequest {
 }
 
 impl Status {
-    /// Whether every objective is met, every replica answers and nothing strange was found.
+    /// Whether each component has a good point in some tier, every objective is met, every replica answers and nothing
+    /// strange was found.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        let late = self.tiers.iter().flat_map(|tier| &tier.components).any(|component| component.late);
+        let all = || self.tiers.iter().flat_map(|tier| &tier.components);
+        let somewhere: BTreeSet<&Name> = all().filter(|c| c.newest.is_some()).map(|c| &c.component).collect();
+        let well = all().all(|component| !component.late && somewhere.contains(&component.component));
         let silent = self.tiers.iter().flat_map(|tier| &tier.replicas).any(|replica| replica.error.is_some());
-        !late && !silent && self.strange.is_empty() && self.tiers.iter().all(|tier| tier.doubtful == 0)
+        well && !silent && self.strange.is_empty() && self.tiers.iter().all(|tier| tier.doubtful == 0)
     }
 }
 
@@ -223,13 +260,21 @@ impl fmt::Display for Status {
                         let age = age.round(Unit::Second).unwrap_or(age);
                         write!(f, "\n    {}: newest good {}, {age:#} old{late}", component.component, newest.run)?;
                     }
-                    _ => write!(f, "\n    {}: never{late}", component.component)?,
+                    _ if component.searched == tier.points => write!(f, "\n    {}: never{late}", component.component)?,
+                    _ => {
+                        let (name, searched) = (&component.component, component.searched);
+                        write!(f, "\n    {name}: none in the newest {searched}{late}")?;
+                    }
                 }
+            }
+            for doubt in tier.doubts.iter().rev().take(SHOWN) {
+                write!(f, "\n    doubtful, until accepted: {doubt}")?;
             }
             tier.replicas.iter().try_for_each(|replica| write!(f, "\n    {replica}"))?;
         }
         self.unmanaged.iter().try_for_each(|what| write!(f, "\n  unmanaged: {what}"))?;
-        self.strange.iter().try_for_each(|what| write!(f, "\n  look at: {what}"))
+        self.strange.iter().try_for_each(|what| write!(f, "\n  look at: {what}"))?;
+        self.custody.iter().try_for_each(|what| write!(f, "\n  keys: {what}"))
     }
 }
 

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::component::full_text;
@@ -18,10 +19,11 @@ use crate::store::Key;
 use crate::vault::details::{ComponentLine, DetailLine};
 use crate::vault::handle::Replica;
 use crate::vault::items::{PointItems, details};
+use crate::vault::lookback::doubt_of;
 use crate::vault::manifest::{Component, Outcome};
 use crate::vault::points::Point;
 use crate::vault::prove::{not_listed, prove_object};
-use crate::vault::{ObjectEntry, Vault};
+use crate::vault::{ObjectEntry, Purpose, Vault};
 
 /// How deep a point is proved. Each depth includes those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,6 +51,7 @@ pub struct VerifyRequest {
     observers: Observers,
     depth: Depth,
     importers: BTreeMap<String, Arc<dyn ResourceImporter>>,
+    record: bool,
 }
 
 /// What a verification proved. Damage is not a report but an error, which carries one: see [`Error::payload`].
@@ -67,6 +70,8 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// What is damaged or missing.
     pub findings: Vec<Finding>,
+    /// Why the point is in doubt, if it is: intact, but by its time or beside earlier points not what it should be.
+    pub doubt: Option<String>,
     /// Components that the point does not have whole, or that no importer could check, in words.
     pub unproved: Vec<String>,
 }
@@ -88,7 +93,7 @@ pub struct Finding {
 impl VerifyRequest {
     pub(crate) fn new(vault: Vault, point: PointId, observers: Observers) -> Self {
         let (vault, replicas) = (vault.alone(), vault.replicas().to_vec());
-        Self { vault, replicas, point, observers, depth: Depth::default(), importers: BTreeMap::new() }
+        Self { vault, replicas, point, observers, depth: Depth::default(), importers: BTreeMap::new(), record: false }
     }
 
     /// How deep; [`Depth::Stored`] if not said.
@@ -104,8 +109,32 @@ impl VerifyRequest {
         self
     }
 
+    /// Keeps what is found as a signed [`Proof`](crate::engine::Proof) beside the point, damage too.
+    pub fn record(mut self) -> Self {
+        self.record = true;
+        self
+    }
+
     async fn run(self) -> Result<VerifyReport> {
+        if self.depth == Depth::Checked && self.importers.is_empty() {
+            return Err(Error::new(ErrorKind::Invalid, "to check formats takes an importer for each component")
+                .advise("name them by `check(component, importer)`"));
+        }
+        if self.record {
+            self.vault.signer(Purpose::Proof)?;
+        }
+        let began = self.vault.clock().monotonic();
         let point = self.vault.points().get(&self.point).await?;
+        let report = self.prove(&point).await?;
+        if self.record {
+            let took = self.vault.clock().monotonic().saturating_sub(began);
+            let took = SignedDuration::try_from(took).unwrap_or(SignedDuration::MAX);
+            self.vault.put_proof(&report, point.sha256, took).await?;
+        }
+        if report.findings.is_empty() { Ok(report) } else { Err(damaged(report)) }
+    }
+
+    async fn prove(&self, point: &Point) -> Result<VerifyReport> {
         let mut report = VerifyReport {
             point: point.id.clone(),
             reached: None,
@@ -113,8 +142,13 @@ impl VerifyRequest {
             objects: point.manifest.objects().count() as u64,
             bytes: point.manifest.objects().map(|object| object.bytes).sum(),
             findings: Vec::new(),
+            doubt: doubt_of(&self.vault, point).await?,
             unproved: Vec::new(),
         };
+        if let Some(doubt) = &report.doubt {
+            let message = format!("doubtful until it is accepted: {doubt}");
+            self.observers.emit(&Event::Warning { place: point.id.to_string(), message });
+        }
         for component in point.manifest.components.iter().filter(|c| c.outcome != Outcome::Good) {
             report.unproved.push(format!("{} is {:?} in this point", component.name, component.outcome).to_lowercase());
         }
@@ -124,13 +158,13 @@ impl VerifyRequest {
             }
             let mut reached = true;
             match depth {
-                Depth::Listed => self.list(&point, &mut report).await?,
-                Depth::Stored => self.read_stored(&point, &mut report).await?,
-                Depth::Decoded => self.decode(&point, &mut report).await?,
-                Depth::Checked => reached = self.check_formats(&point, &mut report).await?,
+                Depth::Listed => self.list(point, &mut report).await?,
+                Depth::Stored => self.read_stored(point, &mut report).await?,
+                Depth::Decoded => self.decode(point, &mut report).await?,
+                Depth::Checked => reached = self.check_formats(point, &mut report).await?,
             }
             if !report.findings.is_empty() {
-                return Err(damaged(report));
+                break;
             }
             if reached {
                 report.reached = Some(depth);
@@ -298,7 +332,7 @@ fn restorable(point: &Point) -> impl Iterator<Item = &Component> {
 }
 
 /// What the exporter said is missing or torn, which only a reader with the key learns.
-fn complaints(line: &ComponentLine) -> impl Iterator<Item = String> + '_ {
+pub(crate) fn complaints(line: &ComponentLine) -> impl Iterator<Item = String> + '_ {
     let problems = line.problems.iter().map(|problem| format!("{}: {}", problem.what.escape_debug(), problem.why));
     line.error.iter().cloned().chain(problems).map(|complaint| format!("{}: {complaint}", line.name))
 }

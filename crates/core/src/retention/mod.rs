@@ -6,6 +6,7 @@
 mod any_of;
 mod calendar;
 mod decision;
+pub(crate) mod doubt;
 mod guard;
 mod keep;
 mod policy;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::error::Result;
 use crate::name::{Name, PointId};
 use crate::source::Facts;
+use crate::vault::VaultId;
 
 /// Turns a live component into named byte streams.
 ///
@@ -16,6 +17,7 @@ use crate::source::Facts;
 /// * **No false success.** `export` returns `Ok` only when everything it was asked for is in the items it finished, or is
 ///   named in [`ExportReport::problems`]. A producer that dies late is an error.
 /// * **One item at a time is enough.** At least two items may be open at once; an exporter that opens more may wait for ever.
+/// * **Nothing is told.** Where there is nothing to protect it makes no item, or says [`ExportReport::empty`].
 /// * **Streaming.** It holds no item in memory as a whole and writes no temporary files.
 /// * **Cancel safety.** The future may be dropped at any await. What it started elsewhere (processes, threads, sessions)
 ///   ends by itself soon after.
@@ -57,13 +59,15 @@ pub struct ExportRequest {
     pub point: PointId,
     /// When the run began, by our clock.
     pub started: Timestamp,
+    /// The vault that they go into: a source that holds it leaves it out, or it would double with every backup.
+    pub vault: Option<VaultId>,
 }
 
 impl ExportRequest {
     /// A request.
     #[must_use]
     pub fn new(component: Name, point: PointId, started: Timestamp) -> Self {
-        Self { component, point, started }
+        Self { component, point, started, vault: None }
     }
 }
 
@@ -135,6 +139,10 @@ pub struct ExportReport {
     pub problems: Vec<Problem>,
     /// What was left out on purpose, or is odd and harmless.
     pub notes: Vec<String>,
+    /// There was nothing to protect, though items were made: a directory without a file, a database without a table. The
+    /// component then failed, as one without items does, unless
+    /// [`allow_empty`](crate::engine::BackupRequest::allow_empty) was asked for.
+    pub empty: bool,
 }
 
 /// Something that was to be exported and is not, or not surely, in the items.

@@ -1,6 +1,7 @@
 //! Facts: what a backend says about its work, kept with the point and given back to the importer.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -49,9 +50,23 @@ impl Facts {
         })
     }
 
+    /// Those of a document that is a JSON object.
+    pub(crate) fn of(document: &impl Serialize) -> Result<Self> {
+        let facts = serde_json::to_value(document).and_then(serde_json::from_value);
+        facts.map_err(|error| Error::new(ErrorKind::Invalid, "the facts are no JSON object").because(error))
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// As JSON, on one line.
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let json = serde_json::to_string(self).map_err(|_| fmt::Error)?;
+        f.write_str(&json)
     }
 }

@@ -16,6 +16,8 @@ use crate::name::{Name, PointId};
 ///   failed, when the run was cancelled or its handle dropped.
 /// * A freeze arms its own undo timer on the target first: a killed process runs no `after`.
 /// * Both may be called again for a later run; `after` without effect to undo is success.
+/// * The next process of the source calls `after` for a run that died, once or more, with that run's point: its own hook, by
+///   its own configuration. So `after` undoes whatever is there to undo, whoever began it.
 #[async_trait]
 pub trait Hook: Debug + Display + Send + Sync + 'static {
     /// Before the components are exported.

@@ -9,9 +9,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::digest::Blake3;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::{Facts, Problem};
 use crate::store::{BoxStream, ByteStream};
+
+/// Conflicts, and entries that cannot be done, that a plan lists one by one; the rest is counted.
+const LISTED: u64 = 1_000;
 
 /// Puts items back into a live system.
 ///
@@ -80,16 +84,26 @@ pub struct ItemInfo {
     pub format: String,
     /// Its length in bytes.
     pub bytes: u64,
+    /// The digest of its bytes, where the source of the items knows it beforehand.
+    #[serde(default)]
+    pub digest: Option<Blake3>,
     /// The exporter's facts about it.
     pub facts: Facts,
 }
 
 impl ItemInfo {
-    /// An item with no facts.
+    /// An item of unknown digest with no facts.
     #[must_use]
     pub fn new(component: &str, kind: &str, name: &str, format: &str, bytes: u64) -> Self {
         let [component, kind, name, format] = [component, kind, name, format].map(str::to_owned);
-        Self { component, kind, name, format, bytes, facts: Facts::new() }
+        Self { component, kind, name, format, bytes, digest: None, facts: Facts::new() }
+    }
+
+    /// Adds the digest.
+    #[must_use]
+    pub fn with_digest(mut self, digest: Blake3) -> Self {
+        self.digest = Some(digest);
+        self
     }
 
     /// Adds the facts.
@@ -119,8 +133,12 @@ pub struct CheckReport {
 pub struct ImportOptions {
     /// Replace what is there. Without it a restore into something that is not empty does nothing to what it finds.
     pub overwrite: bool,
-    /// Only entries that match one of these globs; all if empty. The importer's docs say what they match.
+    /// Only entries that match one of these globs; all if empty. The importer's docs say what they match. A glob that
+    /// matches nothing is an error of the plan.
     pub only: Vec<String>,
+    /// Compare content where the importer otherwise takes what looks equal (a file's size and time) for equal. Reads all
+    /// of what is there; an importer that always compares content has no use for it.
+    pub compare_content: bool,
 }
 
 impl ImportOptions {
@@ -137,9 +155,17 @@ impl ImportOptions {
         self.only.extend(globs.into_iter().map(Into::into));
         self
     }
+
+    /// Compare content where looking at sizes and times would do otherwise.
+    #[must_use]
+    pub fn compare_content(mut self) -> Self {
+        self.compare_content = true;
+        self
+    }
 }
 
-/// What an import would do: what needs a person's eye in full, the rest counted.
+/// What an import would do: what it replaces in full, what needs a person's eye as far as one can take it in, the rest
+/// counted.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ImportPlan {
@@ -149,7 +175,7 @@ pub struct ImportPlan {
     pub options: ImportOptions,
     /// Number of entries per action.
     pub counts: BTreeMap<ImportAction, u64>,
-    /// Every entry that overwrites, conflicts or cannot be done. Creations and unchanged ones are only counted.
+    /// Every entry that overwrites, and the first 1,000 that conflict and that cannot be done. All others are only counted.
     pub entries: Vec<ImportEntry>,
     /// Bytes that would be written.
     pub bytes: u64,
@@ -170,8 +196,15 @@ impl ImportPlan {
 
     /// Counts an entry and keeps it where a person should see it.
     pub fn add(&mut self, action: ImportAction, what: impl Into<String>, why: impl Display) {
-        *self.counts.entry(action).or_default() += 1;
-        if !matches!(action, ImportAction::Create | ImportAction::Unchanged) {
+        let count = self.counts.entry(action).or_default();
+        *count += 1;
+        let listed = match action {
+            ImportAction::Create | ImportAction::Unchanged => false,
+            // `apply` replaces nothing else.
+            ImportAction::Overwrite => true,
+            ImportAction::Conflict | ImportAction::Impossible => *count <= LISTED,
+        };
+        if listed {
             self.entries.push(ImportEntry { action, what: what.into(), why: why.to_string() });
         }
     }
@@ -192,6 +225,12 @@ impl Display for ImportPlan {
         write!(f, " {} bytes", self.bytes)?;
         for entry in &self.entries {
             write!(f, "\n  {} {:?}: {}", entry.action, entry.what, entry.why)?;
+        }
+        for action in [ImportAction::Conflict, ImportAction::Impossible] {
+            let more = self.count(action).saturating_sub(LISTED);
+            if more > 0 {
+                write!(f, "\n  and {more} more: {action}")?;
+            }
         }
         for note in &self.notes {
             write!(f, "\n  note: {note}")?;

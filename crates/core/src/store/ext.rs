@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::layer::{Limit, LimitOptions, Observe, Prefixed, ReadOnly, Retry, RetryOptions, StoreCall};
+use crate::store::layer::{AsOf, Limit, LimitOptions, Observe, Prefixed, ReadOnly, Retry, RetryOptions, StoreCall};
 use crate::store::{
     BoxStream, Capabilities, DeleteOutcome, GetOptions, GetOutcome, HeadOptions, Key, ListEntry, ListOptions, Location,
     Lock, ObjectMeta, ObjectRef, ObjectStore, Prefix, PutOptions, Thaw, ThawState, Upload, UploadRef,
@@ -112,6 +112,18 @@ pub trait ObjectStoreExt: ObjectStore {
         ReadOnly::new(Arc::new(self))
     }
 
+    /// Shows a store with versions as it was at `time`: see [`AsOf`].
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) on a store without versions.
+    #[expect(clippy::wrong_self_convention, reason = "\"as of\" is one word, and every layer takes its store")]
+    fn as_of(self, time: Timestamp) -> Result<AsOf>
+    where
+        Self: Sized,
+    {
+        AsOf::new(Arc::new(self), time)
+    }
+
     /// Tells `observer` of every call: see [`Observe`].
     fn observed(self, observer: impl Fn(&StoreCall) + Send + Sync + 'static) -> Observe
     where
@@ -173,6 +185,10 @@ impl<T: ObjectStore + ?Sized> ObjectStore for Arc<T> {
 
     async fn thaw(&self, what: &ObjectRef, thaw: &Thaw) -> Result<ThawState> {
         (**self).thaw(what, thaw).await
+    }
+
+    fn etag_of(&self, data: &Bytes) -> Option<String> {
+        (**self).etag_of(data)
     }
 
     fn locate(&self, key: &Key) -> Option<Location> {

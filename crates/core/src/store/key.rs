@@ -114,6 +114,12 @@ impl Prefix {
         key.0.starts_with(&self.0)
     }
 
+    /// The folder below this prefix that `key` lies in; none if it lies directly below.
+    pub(crate) fn folder_of(&self, key: &str) -> Option<Self> {
+        let end = self.0.len() + key.strip_prefix(&self.0)?.find('/')? + 1;
+        Some(Self(key[..end].to_owned()))
+    }
+
     /// The key `self` + `rest`.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use futures_util::stream;
 use jiff::Timestamp;
 
 use crate::clock::{Clock, SystemClock};
+use crate::digest::Blake3;
 use crate::error::Result;
 use crate::store::{
     BoxStream, Capabilities, DeleteOutcome, GetOptions, GetOutcome, HeadOptions, Key, ListEntry, ListOptions, Lock,
@@ -27,7 +28,8 @@ const PAGE: usize = 1000;
 
 /// A store that forgets everything when its last clone is dropped. Clones share their content.
 ///
-/// It is as strict as the strictest real store: it refuses a key that is the folder of another, and parts of uneven size.
+/// It is as strict as the strictest real store: it refuses a key that is the folder of another, parts of uneven size, and
+/// a lock that is weaker than the one that holds.
 ///
 /// ```
 /// use backstay_core::store::{MemoryStore, ObjectStoreExt};
@@ -73,7 +75,8 @@ impl MemoryStore {
 
     fn commit(&self, key: &Key, data: Bytes, options: &PutOptions) -> Result<ObjectMeta> {
         options.check(&data).map_err(|error| error.with("key", key))?;
-        self.state().put(key, data, options, self.versioned, self.clock.now())
+        let etag = Blake3::of(&data).to_string();
+        self.state().put(key, data, etag, options, self.versioned, self.clock.now())
     }
 
     fn page(&self, prefix: &Prefix, options: &ListOptions, from: &Bound<String>) -> Vec<ListEntry> {
@@ -145,6 +148,10 @@ impl ObjectStore for MemoryStore {
         Box::pin(futures_util::StreamExt::flatten(pages))
     }
 
+    fn etag_of(&self, data: &Bytes) -> Option<String> {
+        Some(Blake3::of(data).to_string())
+    }
+
     async fn delete(&self, what: &[ObjectRef]) -> Result<Vec<DeleteOutcome>> {
         let now = self.clock.now();
         let mut state = self.state();
@@ -153,7 +160,7 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn protect(&self, what: &ObjectRef, lock: &Lock) -> Result<()> {
-        self.state().protect(what, lock)
+        self.state().protect(what, lock, self.clock.now())
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! * [`ObjectStore`] is the contract; [`ObjectStoreExt`] adds comforts to every store.
 //! * [`MemoryStore`] and [`LocalStore`] need no server.
-//! * [`layer`] wraps any store: retries, limits, a prefix, read-only access, observation.
+//! * [`layer`] wraps any store: retries, limits, a prefix, read-only access, a moment of the past, observation.
 //!
 //! A store of one's own implements [`ObjectStore`] and runs the testkit's `conformance::store`.
 

@@ -106,6 +106,12 @@ pub trait ObjectStore: Debug + Display + Send + Sync + 'static {
         self.head(&what.key, &HeadOptions { version: what.version.clone() }).await.map(|_| ThawState::Ready(None))
     }
 
+    /// The etag that [`put`](Self::put) gives this content, where the store makes it of the content alone and so that no
+    /// other content gets it; else none. By it somebody who may list but not read tells his own content from another's.
+    fn etag_of(&self, _data: &Bytes) -> Option<String> {
+        None
+    }
+
     /// Where a peer store may copy this key from; none if it cannot.
     fn locate(&self, _key: &Key) -> Option<Location> {
         None

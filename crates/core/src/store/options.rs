@@ -358,6 +358,16 @@ impl Lock {
     }
 }
 
+impl std::fmt::Display for Lock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.until, self.hold) {
+            (_, true) => f.write_str("locked until its hold is taken off"),
+            (Some(until), false) => write!(f, "locked until {until}"),
+            (None, false) => f.write_str("not locked"),
+        }
+    }
+}
+
 /// An upload that began and neither completed nor aborted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -14,10 +14,12 @@ use crate::clock::{Clock, Random, SystemClock, SystemRandom};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
 use crate::store::{Key, ListEntry, ListOptions, ObjectStore, PutOptions};
+use crate::vault::explain::Explained;
 use crate::vault::handle::{Access, Inner, Sealing, Vault};
 use crate::vault::layout;
-use crate::vault::settle::put_new;
-use crate::vault::{AllowedSigners, Epoch, Identity, Keyring, Purpose, SigningKey, VaultId};
+use crate::vault::settle::{find, put_new};
+use crate::vault::undelete::undelete_files;
+use crate::vault::{AllowedSigners, Epoch, Identity, Keyring, Purpose, Right, Role, RoleKeys, SigningKey, VaultId};
 
 /// The marker document.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,11 +45,14 @@ pub struct VaultBuilder {
     store: Arc<dyn ObjectStore>,
     create: bool,
     access: Access,
+    role: Option<Role>,
     id: Option<VaultId>,
     origin: Option<(VaultId, AllowedSigners)>,
-    epoch: Option<Epoch>,
+    /// Pinned epochs; new items are sealed to the last.
+    epochs: Vec<Epoch>,
     sealed_epoch: Option<(Key, Bytes)>,
     unencrypted: bool,
+    undelete_since: Option<Timestamp>,
     identities: Vec<Identity>,
     signer: Option<SigningKey>,
     trust: Option<AllowedSigners>,
@@ -59,14 +64,16 @@ pub struct VaultBuilder {
 impl VaultBuilder {
     pub(crate) fn open(store: Arc<dyn ObjectStore>, access: Access) -> Self {
         Self {
-            store,
+            store: Arc::new(Explained::new(store)),
             create: false,
             access,
+            role: None,
             id: None,
             origin: None,
-            epoch: None,
+            epochs: Vec::new(),
             sealed_epoch: None,
             unencrypted: false,
+            undelete_since: None,
             identities: Vec::new(),
             signer: None,
             trust: None,
@@ -74,6 +81,11 @@ impl VaultBuilder {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
         }
+    }
+
+    pub(crate) fn open_as(role: Role, store: Arc<dyn ObjectStore>) -> Self {
+        let access = if role == Role::Restorer { Access::Read } else { Access::Write };
+        Self { role: Some(role), ..Self::open(store, access) }
     }
 
     pub(crate) fn create(store: Arc<dyn ObjectStore>) -> Self {
@@ -97,7 +109,7 @@ impl VaultBuilder {
     /// signers.
     pub fn keyring(mut self, keyring: &Keyring) -> Self {
         self.id = Some(keyring.vault_id().clone());
-        self.epoch = Some(keyring.epoch().clone());
+        self.epochs = keyring.epochs();
         self.sealed_epoch = layout::epoch_key(&keyring.epoch().name, keyring.custodian_name())
             .map(|key| (key, Bytes::copy_from_slice(keyring.sealed_epoch())))
             .ok();
@@ -107,15 +119,34 @@ impl VaultBuilder {
         self
     }
 
-    /// Seals new items to this epoch. It is pinned here and never taken from the store, where a thief could change it.
+    /// Takes everything from the keys that were issued for a role.
+    pub fn keys(mut self, keys: &RoleKeys) -> Self {
+        self.id = Some(keys.vault_id().clone());
+        self.trust = Some(keys.allowed_signers().clone());
+        self.epochs = keys.epochs().to_vec();
+        self.signer = keys.signing_key().cloned();
+        self.identities.extend(keys.custodian().cloned());
+        self
+    }
+
+    /// Seals new items to this epoch. It is pinned here and never taken from the store, where a thief could change it. Given
+    /// several times, the last counts; those before it are the older ones that a keeper's acts see to as well.
     pub fn encrypt_to(mut self, epoch: Epoch) -> Self {
-        self.epoch = Some(epoch);
+        self.epochs.push(epoch);
         self
     }
 
     /// Writes items that anybody can read who can read the store.
     pub fn danger_unencrypted(mut self) -> Self {
         self.unencrypted = true;
+        self
+    }
+
+    /// First takes the delete markers off the vault's own files that were put on them after `time` of the store's clock:
+    /// the way back into an emptied bucket with versions. Needs the right to delete. Points come back one by one, by
+    /// [`Vault::undelete`].
+    pub fn undelete_since(mut self, time: Timestamp) -> Self {
+        self.undelete_since = Some(time);
         self
     }
 
@@ -155,7 +186,8 @@ impl VaultBuilder {
         self
     }
 
-    /// Opens or makes the vault. Opening to write needs to list and to create; opening read-only, to list and get.
+    /// Opens or makes the vault. Opening to write needs to list and to create; opening read-only, to list and get;
+    /// opening for a role, what the role has.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) with every mistake in the configuration; [`NotFound`](ErrorKind::NotFound) where no
@@ -175,12 +207,15 @@ impl VaultBuilder {
         if self.create {
             self.make().await?;
         }
+        if let Some(since) = self.undelete_since {
+            undelete_files(&*self.store, since).await.map_err(|error| error.operation("open vault"))?;
+        }
         let id = self.recognise().await?;
-        if self.access == Access::Read {
+        if self.access == Access::Read || self.role.is_some_and(|role| role.may(Right::Get, layout::MARKER)) {
             self.read_marker(&id).await?;
         }
-        let sealing = match self.epoch.take() {
-            Some(epoch) if !self.unencrypted => Sealing::To(epoch),
+        let sealing = match self.epochs.last() {
+            Some(epoch) if !self.unencrypted => Sealing::To(epoch.clone()),
             _ => Sealing::Nothing,
         };
         let vault = Vault::new(Inner {
@@ -188,7 +223,9 @@ impl VaultBuilder {
             id,
             origin,
             access: self.access,
+            role: self.role,
             sealing,
+            pinned: self.epochs,
             identities: self.identities,
             signer: self.signer,
             trust: self.trust.unwrap_or_default(),
@@ -198,7 +235,8 @@ impl VaultBuilder {
             skew: AtomicI64::new(0),
             epochs: Mutex::default(),
         });
-        if vault.check_writable().is_ok() {
+        let commits = self.role.is_none_or(|role| role.may(Right::Create, layout::PROBE));
+        if commits && vault.check_writable().is_ok() {
             prove_create_if_absent(&vault).await?;
         }
         Ok(vault)
@@ -213,28 +251,45 @@ impl VaultBuilder {
             }
         };
         let trust = self.trust.as_ref().is_some_and(|trust| trust.iter().next().is_some());
-        wrong(!trust, "no trusted signers: give them by `trust` or `keyring`");
+        wrong(!trust, "no trusted signers: give them by `trust`, `keys` or `keyring`");
+        let seals = self.role.map_or(self.access == Access::Write, Role::seals);
+        wrong(
+            seals && !replica && self.epochs.is_empty() && !self.unencrypted,
+            "nothing to seal to: `encrypt_to`, `keys`, `keyring` or `danger_unencrypted`",
+        );
+        wrong(
+            self.role.is_some_and(Role::opens) && self.identities.is_empty() && !self.unencrypted,
+            "no custodian's identity: `unlock_with`, `keys`, `keyring` or `danger_unencrypted`",
+        );
         if self.access == Access::Write {
-            wrong(
-                self.epoch.is_none() && !self.unencrypted && !replica,
-                "nothing to seal to: `encrypt_to`, `keyring` or `danger_unencrypted`",
-            );
             wrong(
                 !self.store.capabilities().create_if_absent,
                 "the store has no create-if-absent, on which every promise rests",
             );
             match (&self.signer, &self.trust) {
-                (None, _) => wrong(true, "no signing key: give one by `sign_with` or `keyring`"),
+                (None, _) => wrong(true, "no signing key: give one by `sign_with`, `keys` or `keyring`"),
                 (Some(key), Some(trust)) => {
-                    let trusted = trust.iter().any(|line| line.key == key.public());
+                    let lines: Vec<_> = trust.iter().filter(|line| line.key == key.public()).collect();
                     wrong(
-                        !trusted,
+                        lines.is_empty(),
                         "the signing key is not among the trusted signers, so nothing it signs would count",
                     );
+                    for purpose in self.role.into_iter().flat_map(Role::purposes) {
+                        let trusted = lines.is_empty() || lines.iter().any(|line| line.is_for(purpose.namespace()));
+                        wrong(!trusted, &format!("the signing key is not trusted for {}", purpose.namespace()));
+                    }
                 }
                 (Some(_), None) => {}
             }
         }
+        wrong(
+            self.undelete_since.is_some() && (self.create || self.access == Access::Read),
+            "`undelete_since` changes a vault: use it with `Vault::open`",
+        );
+        wrong(
+            self.undelete_since.is_some() && !self.store.capabilities().versions,
+            "the store keeps no versions, so nothing that was deleted can come back",
+        );
         wrong(self.create && self.id.is_none(), "a new vault needs an ID: `id` or `keyring`");
         wrong(
             self.create && !self.unencrypted && self.sealed_epoch.is_none(),
@@ -243,7 +298,8 @@ impl VaultBuilder {
         if problems.is_empty() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Invalid, format!("the vault cannot be opened so: {}", problems.join("; ")))
+        let what = self.role.map_or_else(|| " so".to_owned(), |role| format!(" as {role}"));
+        Err(Error::new(ErrorKind::Invalid, format!("the vault cannot be opened{what}: {}", problems.join("; ")))
             .operation("open vault"))
     }
 
@@ -294,8 +350,19 @@ impl VaultBuilder {
         let found = self.beacons().await?;
         let error = |kind, text: String| Error::new(kind, text).operation("open vault").with("store", &self.store);
         match (found.as_slice(), &self.id) {
+            ([], _) if find(&*self.store, &layout::marker()?).await?.is_some() => Err(error(
+                ErrorKind::Corrupt,
+                "here is a vault's marker without the empty beacon beside it".into(),
+            )
+            .advise(
+                "somebody removed the beacon: read the ID in backstay-1.json, and put an empty backstay-1.ID back",
+            )),
             ([], _) => Err(error(ErrorKind::NotFound, "there is no vault here".into())
-                .advise("check that the place is mounted and the prefix right; `Vault::create` makes a new one")),
+                .advise(if self.store.capabilities().versions {
+                    "check the prefix; if it was emptied, `as_of` of the store shows what was, and `undelete_since` opens it"
+                } else {
+                    "check that the place is mounted and the prefix right; `Vault::create` makes a new one"
+                })),
             ([one], None) => one.parse(),
             ([one], Some(id)) if *one == id.to_string() => Ok(id.clone()),
             ([other], Some(id)) => Err(error(ErrorKind::Refused, format!("here is vault {other}, not {id}"))

@@ -62,8 +62,8 @@ impl Vault {
             let of_him =
                 canaries.iter().rev().filter(|(epoch, name, ..)| *epoch == custodian.epoch && *name == custodian.name);
             for (.., time, key) in of_him {
-                if self.canary_counts(key, custodian, *time).await? {
-                    custodian.proved = Some(*time);
+                if let Some(proved) = self.canary_counts(key, custodian, *time).await? {
+                    custodian.proved = Some(proved);
                     break;
                 }
             }
@@ -72,39 +72,89 @@ impl Vault {
     }
 
     /// Seals the epoch's key to one more custodian: one small new file, after which every point of the epoch opens for them.
+    /// With older epochs [known](crate::vault::VaultBuilder::encrypt_to) it makes one file for each, the one in use last.
     /// Needs the identity of a present custodian.
     ///
     /// # Errors
-    /// [`Denied`](ErrorKind::Denied) if no identity given opens the epoch, [`AlreadyExists`](ErrorKind::AlreadyExists) for a
+    /// [`Denied`](ErrorKind::Denied) if no identity given opens an epoch, [`AlreadyExists`](ErrorKind::AlreadyExists) for a
     /// name that is taken.
     pub async fn add_custodian(&self, name: &Name, recipient: &Recipient) -> Result<()> {
-        let epoch = self.sealed_epoch()?;
-        let identity = self.open_epoch(epoch).await?;
-        let sealed = epoch.seal(&identity, recipient, &**self.random())?;
-        let key = layout::epoch_key(&epoch.name, name)?;
-        self.store().put(&key, Bytes::from(sealed), &PutOptions::default()).await.map(drop).map_err(|error| match error
-            .kind()
-        {
-            ErrorKind::AlreadyExists => error.advise("this custodian has a key already; choose another name"),
-            _ => error,
-        })
+        self.signer(Purpose::Canary)?;
+        let in_use = self.sealed_epoch()?;
+        for epoch in self.pinned_epochs() {
+            let identity = self.open_epoch(epoch).await?;
+            let sealed = epoch.seal(&identity, recipient, &**self.random())?;
+            let key = layout::epoch_key(&epoch.name, name)?;
+            match self.store().put(&key, Bytes::from(sealed), &PutOptions::default()).await {
+                // Of a try that was broken off, or planted: `check_custodian` tells.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && epoch != in_use => {}
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    return Err(error.advise("this custodian has a key already; choose another name"));
+                }
+                other => drop(other?),
+            }
+        }
+        Ok(())
     }
 
-    /// Opens the epoch's key with the identity given, as this custodian would, and records a signed canary that it worked.
+    /// Opens the epoch's key with the identity given, as this custodian would, and records a signed canary that it worked;
+    /// the same for each older epoch known that is sealed to this custodian.
     ///
     /// # Errors
     /// [`Denied`](ErrorKind::Denied) if the identity does not open this custodian's file, [`Untrusted`](ErrorKind::Untrusted)
     /// if what it yields is not the epoch's key.
     pub async fn check_custodian(&self, name: &Name, identity: &Identity) -> Result<()> {
-        let epoch = self.sealed_epoch()?;
-        let key = layout::epoch_key(&epoch.name, name)?;
-        self.open_key_file(&key, epoch, identity).await?;
-        let at = to_the_second(self.clock().now());
-        let canary = Canary { vault: self.id().clone(), epoch: epoch.clone(), custodian: name.clone(), at };
-        let key = layout::canary(&epoch.name, name, at)?;
-        self.put_signed_json(&key, &canary, MAX_KEY_FILE_BYTES, Purpose::Canary, canary_signatures(&key))
-            .await
-            .map(drop)
+        self.signer(Purpose::Canary)?;
+        let in_use = self.sealed_epoch()?;
+        for epoch in self.pinned_epochs() {
+            match self.open_key_file(&layout::epoch_key(&epoch.name, name)?, epoch, identity).await {
+                Err(error) if error.kind() == ErrorKind::NotFound && epoch != in_use => continue,
+                opened => drop(opened?),
+            }
+            let at = to_the_second(self.clock().now());
+            let canary = Canary { vault: self.id().clone(), epoch: epoch.clone(), custodian: name.clone(), at };
+            let key = layout::canary(&epoch.name, name, at)?;
+            self.put_signed_json(&key, &canary, MAX_KEY_FILE_BYTES, Purpose::Canary, canary_signatures(&key)).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a custodian's key files and canaries away, of every epoch known. Whoever kept a copy of the file, or opened
+    /// the epoch's key before, can still read its points: [`rotate`](Self::rotate) shuts them out of those to come.
+    ///
+    /// # Errors
+    /// [`Refused`](ErrorKind::Refused) unless an identity given opens each epoch by another custodian's file: nothing is
+    /// taken away before; [`NotFound`](ErrorKind::NotFound) if there is no such custodian.
+    pub async fn remove_custodian(&self, name: &Name) -> Result<()> {
+        self.signer(Purpose::Canary)?;
+        let mut files = Vec::new();
+        let mut listing = self.store().list(&layout::epoch_keys()?, &ListOptions::default());
+        while let Some(entry) = listing.next().await {
+            let ListEntry::Object(meta) = entry? else { continue };
+            let (epoch, custodian) = match layout::key_file(&meta.key) {
+                Some(KeyFile::Sealed { epoch, custodian } | KeyFile::Canary { epoch, custodian, .. }) => {
+                    (epoch, custodian)
+                }
+                None => continue,
+            };
+            if custodian == *name && self.pinned_epochs().iter().any(|known| known.name == epoch) {
+                files.push((epoch, meta.key));
+            }
+        }
+        if files.is_empty() {
+            return Err(Error::new(ErrorKind::NotFound, "there is no such custodian").with("custodian", name));
+        }
+        for epoch in self.pinned_epochs().iter().filter(|epoch| files.iter().any(|(name, _)| *name == epoch.name)) {
+            self.alone().open_by_file(epoch, Some(name)).await.map_err(|why| {
+                Error::new(ErrorKind::Refused, "nobody here can open the epoch by the file of another custodian")
+                    .operation("remove custodian")
+                    .with("epoch", &epoch.name)
+                    .with("custodian", name)
+                    .advise("add another custodian first, and open the vault with that one's identity")
+                    .because(why)
+            })?;
+        }
+        self.delete_all(files.into_iter().map(|(_, key)| key.into()).collect()).await
     }
 
     /// The identity that opens items of `epoch`; opened once, then remembered.
@@ -119,13 +169,17 @@ impl Vault {
         if let Some(known) = self.known_epoch(epoch) {
             return Ok(known);
         }
+        let opened = self.open_by_file(epoch, None).await?;
+        self.learn_epoch(epoch.clone(), opened.clone());
+        Ok(opened)
+    }
+
+    /// Opens an epoch by the key file of any custodian but `except`, that stands here or in a replica.
+    async fn open_by_file(&self, epoch: &Epoch, except: Option<&Name>) -> Result<Identity> {
         let (mut tried, mut unreachable) = (Vec::new(), None);
         for place in std::iter::once(self).chain(self.replicas().iter().map(|replica| &replica.vault)) {
-            match self.open_epoch_in(place, epoch, &mut tried).await {
-                Ok(Some(opened)) => {
-                    self.learn_epoch(epoch.clone(), opened.clone());
-                    return Ok(opened);
-                }
+            match self.open_by_file_in(place, epoch, except, &mut tried).await {
+                Ok(Some(opened)) => return Ok(opened),
                 Ok(None) => {}
                 // A replica may still have the key.
                 Err(error) => drop(unreachable.get_or_insert(error)),
@@ -143,15 +197,29 @@ impl Vault {
         Err(error.operation("unlock").with("epoch", &epoch.name))
     }
 
-    /// Opens the epoch with one of our identities and a key file that stands in `place`, if one does.
-    async fn open_epoch_in(&self, place: &Self, epoch: &Epoch, tried: &mut Vec<String>) -> Result<Option<Identity>> {
+    async fn open_by_file_in(
+        &self,
+        place: &Self,
+        epoch: &Epoch,
+        except: Option<&Name>,
+        tried: &mut Vec<String>,
+    ) -> Result<Option<Identity>> {
+        let mut files = Vec::new();
         let mut listing = place.store().list(&layout::epoch_keys()?, &ListOptions::default());
         while let Some(entry) = listing.next().await {
             let ListEntry::Object(meta) = entry? else { continue };
-            let Some(KeyFile::Sealed { epoch: name, custodian }) = layout::key_file(&meta.key) else { continue };
-            if name != epoch.name {
-                continue;
+            match layout::key_file(&meta.key) {
+                Some(KeyFile::Sealed { epoch: name, custodian })
+                    if name == epoch.name && except != Some(&custodian) =>
+                {
+                    files.push((meta, custodian));
+                }
+                _ => {}
             }
+        }
+        // The oldest first: whatever is planted now lies behind what was there before.
+        files.sort_by_key(|(meta, _)| meta.last_modified);
+        for (meta, custodian) in files {
             for identity in self.identities() {
                 match place.open_key_file(&meta.key, epoch, identity).await {
                     Ok(opened) => return Ok(Some(opened)),
@@ -188,17 +256,18 @@ impl Vault {
         }
     }
 
-    async fn canary_counts(&self, key: &Key, custodian: &Custodian, time: Timestamp) -> Result<bool> {
+    /// Since when a canary counts, if it does: by its maker's clock or the store's, whichever is earlier.
+    async fn canary_counts(&self, key: &Key, custodian: &Custodian, time: Timestamp) -> Result<Option<Timestamp>> {
         let verified = match self.get_signed(key, MAX_KEY_FILE_BYTES, Purpose::Canary, canary_signatures(key)).await {
             Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt | ErrorKind::NotFound) => {
-                return Ok(false);
+                return Ok(None);
             }
             other => other?,
         };
         let canary: Canary = verified.read()?;
         let of_this =
             canary.vault == *self.id() && canary.epoch.name == custodian.epoch && canary.custodian == custodian.name;
-        Ok(of_this && canary.at == time)
+        Ok((of_this && canary.at == time).then(|| time.min(verified.meta.last_modified)))
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Blake3;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::Limits;
 use crate::name::Name;
 use crate::source::{Facts, Problem};
 use crate::store::Key;
@@ -58,7 +59,19 @@ pub(crate) struct ConfigurationLine {
     pub(crate) version: String,
     pub(crate) host: String,
     pub(crate) components: Vec<ConfiguredComponent>,
+    /// The hooks around them, as they display themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hooks: Vec<String>,
+    /// The tier: its scope, retention and objectives.
     pub(crate) tier: serde_json::Value,
+    /// Names of the application's own retention policies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) policies: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limits: Option<Limits>,
+    /// What was asked of this run alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) asked: Vec<String>,
 }
 
 /// A component as the program configured it.

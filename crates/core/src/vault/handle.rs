@@ -11,9 +11,10 @@ use crate::clock::{Clock, Random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Name;
 use crate::store::ObjectStore;
+use crate::store::layer::AsOf;
 use crate::vault::builder::VaultBuilder;
 use crate::vault::points::Points;
-use crate::vault::{AllowedSigners, Epoch, Identity, SigningKey, VaultId};
+use crate::vault::{AllowedSigners, Epoch, Identity, Purpose, Role, SigningKey, VaultId};
 
 /// A vault that was opened. Cheap to clone; clones are the same vault.
 ///
@@ -48,7 +49,11 @@ pub(crate) struct Inner {
     /// Whose points these are, if this is a replica.
     pub(crate) origin: Option<VaultId>,
     pub(crate) access: Access,
+    /// The one role that it was opened for; every role whose keys are there if none.
+    pub(crate) role: Option<Role>,
     pub(crate) sealing: Sealing,
+    /// The epochs that the program knows, the one in use last.
+    pub(crate) pinned: Vec<Epoch>,
     pub(crate) identities: Vec<Identity>,
     pub(crate) signer: Option<SigningKey>,
     pub(crate) trust: AllowedSigners,
@@ -82,15 +87,50 @@ impl Vault {
         VaultBuilder::create(Arc::new(store))
     }
 
-    /// Opens a vault to write. Never makes one: an empty place is an error, because it is most likely a disk that is not
+    /// Opens a vault to do everything that the keys given allow, for a place where one program does it all. Never makes one: an empty place is an error, because it is most likely a disk that is not
     /// mounted.
     pub fn open(store: impl ObjectStore) -> VaultBuilder {
         VaultBuilder::open(Arc::new(store), Access::Write)
     }
 
+    /// Opens a vault for one role: what the role need not do is refused, whatever keys are given, and what it needs is
+    /// asked for at once.
+    ///
+    /// ```
+    /// use backstay_core::store::MemoryStore;
+    /// use backstay_core::vault::{Keyring, Role, Vault};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let store = MemoryStore::new();
+    /// let mut keyring = Keyring::generate()?;
+    /// Vault::create(store.clone()).keyring(&keyring).build().await?;
+    ///
+    /// let keys = keyring.issue(Role::Writer, &"host-7".parse()?)?;
+    /// let vault = Vault::open_as(Role::Writer, store).keys(&keys).build().await?;
+    /// let error = vault.retire(&"prod-eu".parse()?, &"db".parse()?, "gone").await.unwrap_err();
+    /// assert!(error.to_string().contains("keeper"), "{error}");
+    /// # Ok::<(), backstay_core::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open_as(role: Role, store: impl ObjectStore) -> VaultBuilder {
+        VaultBuilder::open_as(role, Arc::new(store))
+    }
+
     /// Opens a vault to list, verify and restore. Needs no right to write and writes nothing.
     pub fn open_read_only(store: impl ObjectStore) -> VaultBuilder {
         VaultBuilder::open(Arc::new(store), Access::Read)
+    }
+
+    /// The vault as it was at `time` of the store's clock, to read: points can be listed, verified and restored through a
+    /// flood of overwrites and delete markers, as long as the store keeps the versions. See [`AsOf`].
+    ///
+    /// Where even the marker is gone, open a view of the store: `Vault::open_read_only(store.as_of(time)?)`.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) on a store without versions.
+    pub fn as_of(&self, time: Timestamp) -> Result<Self> {
+        AsOf::new(self.shared_store(), time).map(|store| self.read_through(store))
     }
 
     /// Which vault this is.
@@ -109,6 +149,12 @@ impl Vault {
     #[must_use]
     pub fn budget(&self) -> &Budget {
         &self.0.budget
+    }
+
+    /// The role that it was opened for; none for every role whose keys are there.
+    #[must_use]
+    pub fn role(&self) -> Option<Role> {
+        self.0.role
     }
 
     pub(crate) fn new(inner: Inner) -> Self {
@@ -143,6 +189,30 @@ impl Vault {
         self.0.id == *vault || self.origin() == Some(vault)
     }
 
+    /// The same vault through a view of its store, to read only.
+    pub(crate) fn read_through(&self, view: impl ObjectStore) -> Self {
+        let Inner { id, origin, role, sealing, pinned, identities, trust, budget, clock, random, skew, epochs, .. } =
+            &*self.0;
+        let epochs = epochs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self::new(Inner {
+            store: Arc::new(view),
+            id: id.clone(),
+            origin: origin.clone(),
+            access: Access::Read,
+            role: *role,
+            sealing: sealing.clone(),
+            pinned: pinned.clone(),
+            identities: identities.clone(),
+            signer: None,
+            trust: trust.clone(),
+            budget: budget.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            skew: AtomicI64::new(skew.load(Ordering::Relaxed)),
+            epochs: Mutex::new(epochs),
+        })
+    }
+
     pub(crate) fn store(&self) -> &dyn ObjectStore {
         &*self.0.store
     }
@@ -169,6 +239,10 @@ impl Vault {
         &self.0.sealing
     }
 
+    pub(crate) fn pinned_epochs(&self) -> &[Epoch] {
+        &self.0.pinned
+    }
+
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.clock
     }
@@ -177,13 +251,35 @@ impl Vault {
         &self.0.random
     }
 
-    /// The signing key; its absence is the caller's mistake and said so.
-    pub(crate) fn signer(&self) -> Result<&SigningKey> {
+    /// The key that signs for `purpose`, if this vault was opened to do that. What others would not count is not even made.
+    ///
+    /// # Errors
+    /// [`Refused`](ErrorKind::Refused) for a vault that was opened read-only, [`Denied`](ErrorKind::Denied) for another role
+    /// or a key that is not trusted for this, [`Invalid`](ErrorKind::Invalid) without a key.
+    pub(crate) fn signer(&self, purpose: Purpose) -> Result<&SigningKey> {
+        let namespace = purpose.namespace();
+        if let Some(role) = self.0.role.filter(|role| !purpose.roles().contains(role)) {
+            return Err(Error::new(
+                ErrorKind::Denied,
+                format!("the vault was opened as {role}, which does not do this"),
+            )
+            .with("right", namespace)
+            .advise(format!("it is for the {}: open the vault as that", purpose.role_names())));
+        }
         self.check_writable()?;
-        self.0.signer.as_ref().ok_or_else(|| {
+        let key = self.0.signer.as_ref().ok_or_else(|| {
             Error::new(ErrorKind::Invalid, "this act is signed and the vault was opened without a signing key")
-                .advise("give one by `sign_with` or `keyring`")
-        })
+                .advise("give one by `sign_with`, `keys` or `keyring`")
+        })?;
+        match self.0.trust.find(&key.public(), namespace, self.store_time()) {
+            Ok(_) => Ok(key),
+            Err(why) => {
+                Err(Error::new(ErrorKind::Denied, "the signing key is not trusted for this, so it would not count")
+                    .with("right", namespace)
+                    .advise(format!("it is for the {}: sign with that role's key", purpose.role_names()))
+                    .because(why))
+            }
+        }
     }
 
     pub(crate) fn check_writable(&self) -> Result<()> {
@@ -227,6 +323,7 @@ impl fmt::Debug for Vault {
             .field("id", &self.0.id)
             .field("store", &self.0.store)
             .field("access", &self.0.access)
+            .field("role", &self.0.role)
             .finish_non_exhaustive()
     }
 }

@@ -13,9 +13,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::name::Name;
 use crate::source::{ItemInfo, ItemSource};
 use crate::store::{BoxStream, ByteStream};
+use crate::vault::Epoch;
 use crate::vault::decode::ItemReader;
 use crate::vault::details::{DetailLine, ItemLine};
 use crate::vault::handle::Vault;
+use crate::vault::manifest::DetailsRef;
 use crate::vault::manifest::{Component, Manifest, Outcome};
 use crate::vault::points::Point;
 use crate::vault::stored::StoredObject;
@@ -62,6 +64,10 @@ impl PointItems {
         Ok(Self { vault: vault.clone(), point: point.clone(), component: found.clone(), window })
     }
 
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
     pub(crate) fn component(&self) -> &Component {
         &self.component
     }
@@ -80,7 +86,7 @@ impl PointItems {
             })
         });
         let recorded = (line.bytes, Some(line.blake3));
-        reader(&self.vault, &self.point.manifest, &line.name, objects.collect::<Result<_>>()?, recorded)
+        reader(&self.vault, self.point.manifest.epoch.as_ref(), &line.name, objects.collect::<Result<_>>()?, recorded)
     }
 
     async fn find(&self, item: &ItemInfo) -> Result<ItemLine> {
@@ -146,6 +152,7 @@ impl ItemSource for PointItems {
         Box::pin(self.lines().map(move |line| {
             line.map(|line| {
                 ItemInfo::new(line.component.as_str(), kind, &line.name, &line.format, line.bytes)
+                    .with_digest(line.blake3)
                     .with_facts(line.facts)
             })
         }))
@@ -165,12 +172,12 @@ impl ItemSource for PointItems {
 
 fn reader(
     vault: &Vault,
-    manifest: &Manifest,
+    epoch: Option<&Epoch>,
     name: &str,
     objects: Vec<StoredObject>,
     recorded: (u64, Option<Blake3>),
 ) -> Result<ItemReader> {
-    let identity = match &manifest.epoch {
+    let identity = match epoch {
         None => None,
         Some(epoch) => {
             Some(vault.known_epoch(epoch).ok_or_else(|| Error::new(ErrorKind::Denied, "the epoch is not unlocked"))?)
@@ -181,19 +188,29 @@ fn reader(
 
 /// The lines of a point's details, in order.
 pub(crate) fn details<'a>(vault: &'a Vault, manifest: &'a Manifest) -> BoxStream<'a, Result<DetailLine>> {
+    let Some(details) = &manifest.details else {
+        let error = Error::new(ErrorKind::Corrupt, "the manifest names no details").with("point", manifest.point());
+        return Box::pin(futures_util::stream::iter([Err(error)]));
+    };
+    Box::pin(lines(vault, manifest.epoch.as_ref(), details).map(|line| DetailLine::parse(&line?)))
+}
+
+/// The lines of a document that is sealed as items are, in order.
+pub(crate) fn lines<'a>(
+    vault: &'a Vault,
+    epoch: Option<&'a Epoch>,
+    document: &'a DetailsRef,
+) -> BoxStream<'a, Result<BytesMut>> {
     let lines = async move {
-        vault.unlock(manifest.epoch.as_ref()).await?;
-        let details = manifest.details.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, "the manifest names no details").with("point", manifest.point())
-        })?;
+        vault.unlock(epoch).await?;
         let object = StoredObject {
-            key: details.key.clone(),
-            bytes: details.bytes,
-            sha256: details.sha256,
-            parts: details.parts.clone(),
+            key: document.key.clone(),
+            bytes: document.bytes,
+            sha256: document.sha256,
+            parts: document.parts.clone(),
         };
-        let recorded = (details.plain_bytes, None);
-        Ok(split_lines(reader(vault, manifest, "details", vec![object], recorded)?.stream().await?))
+        let recorded = (document.plain_bytes, None);
+        Ok(split_lines(reader(vault, epoch, "details", vec![object], recorded)?.stream().await?))
     };
     Box::pin(futures_util::stream::once(lines).flat_map(|opened| match opened {
         Ok(lines) => lines,
@@ -201,13 +218,13 @@ pub(crate) fn details<'a>(vault: &'a Vault, manifest: &'a Manifest) -> BoxStream
     }))
 }
 
-fn split_lines(body: ByteStream) -> BoxStream<'static, Result<DetailLine>> {
+fn split_lines(body: ByteStream) -> BoxStream<'static, Result<BytesMut>> {
     let state = (body, BytesMut::new());
     Box::pin(futures_util::stream::try_unfold(state, |(mut body, mut buffer)| async move {
         loop {
             if let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
                 let line = buffer.split_to(end + 1);
-                return Ok(Some((DetailLine::parse(&line)?, (body, buffer))));
+                return Ok(Some((line, (body, buffer))));
             }
             if buffer.len() > MAX_LINE_BYTES {
                 return Err(Error::new(ErrorKind::Corrupt, "a line of the details has no end"));

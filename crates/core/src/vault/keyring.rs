@@ -1,14 +1,18 @@
 //! One folder with every key of a small place, each file a standard one that works by hand.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::clock::{Random, SystemRandom};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Name;
 use crate::vault::epoch::Epoch;
+use crate::vault::key_folder::{
+    ALLOWED_SIGNERS, CUSTODIAN, EPOCH, Folder, PUBLIC_KEY, SIGNING_KEY, VAULT_ID, epoch_lines, parse_epochs,
+    public_line,
+};
+use crate::vault::role::Role;
+use crate::vault::role_keys::RoleKeys;
+use crate::vault::rotate::Rotation;
 use crate::vault::seal::Identity;
 use crate::vault::sign::SigningKey;
 use crate::vault::trust::{AllowedSigner, AllowedSigners};
@@ -23,7 +27,7 @@ use crate::vault::vault_id::VaultId;
 /// | `signing-key`, `signing-key.pub` | `OpenSSH` key that signs points and marks | `ssh-keygen -Y sign` |
 /// | `allowed_signers` | whom to trust | `ssh-keygen -Y verify` |
 /// | `custodian.txt` | age identity that opens the epoch's | `age -d -i` |
-/// | `epoch` | name and recipient of the epoch that items are sealed to | `age -r` |
+/// | `epoch` | name and recipient of the epoch that items are sealed to; with older ones the last line counts | `age -r` |
 /// | `EPOCH.keyring.age` | the epoch's identity, sealed to the custodian; the vault holds it too | |
 ///
 /// ```
@@ -42,22 +46,17 @@ pub struct Keyring {
     allowed_signers: AllowedSigners,
     custodian_name: Name,
     custodian: Identity,
+    /// Epochs before the one in use.
+    older: Vec<Epoch>,
     epoch: Epoch,
     sealed_epoch: Vec<u8>,
+    /// Where it is kept; nowhere if it is only in memory.
+    path: Option<PathBuf>,
 }
-
-const VAULT_ID: &str = "vault-id";
-const SIGNING_KEY: &str = "signing-key";
-const PUBLIC_KEY: &str = "signing-key.pub";
-const ALLOWED_SIGNERS: &str = "allowed_signers";
-const CUSTODIAN: &str = "custodian.txt";
-const EPOCH: &str = "epoch";
 
 /// The custodian's name in the vault, and the signer's in `allowed_signers`.
 const HOLDER: &str = "keyring";
 const FIRST_EPOCH: &str = "epoch-1";
-/// No file of a keyring is near it.
-const LONGEST_FILE: u64 = 1 << 20;
 
 impl Keyring {
     /// Fresh keys, in memory only: for tests and examples.
@@ -81,7 +80,18 @@ impl Keyring {
         let (epoch, identity) = Epoch::generate(Name::new(FIRST_EPOCH)?, random);
         let sealed_epoch = epoch.seal(&identity, custodian.recipient(), random)?;
         let (vault_id, custodian_name) = (VaultId::new(random), Name::new(HOLDER)?);
-        Ok(Self { vault_id, signing_key, allowed_signers, custodian_name, custodian, epoch, sealed_epoch })
+        let older = Vec::new();
+        Ok(Self {
+            vault_id,
+            signing_key,
+            allowed_signers,
+            custodian_name,
+            custodian,
+            older,
+            epoch,
+            sealed_epoch,
+            path: None,
+        })
     }
 
     /// Makes fresh keys and keeps them in the new folder `path`, readable by its owner only.
@@ -89,9 +99,10 @@ impl Keyring {
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) if something is there; keys are never written over.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let keyring = Self::generate()?;
-        keyring.write(path, &SystemRandom).map_err(|error| failed(error, "create the keyring", path))?;
+        let mut keyring = Self::generate()?;
+        let folder = Folder::new(path.as_ref(), "create the keyring");
+        keyring.write(&folder, &SystemRandom)?;
+        keyring.path = Some(path.as_ref().to_owned());
         Ok(keyring)
     }
 
@@ -101,15 +112,13 @@ impl Keyring {
     /// [`NotFound`](ErrorKind::NotFound) or [`Invalid`](ErrorKind::Invalid) with the file that is missing or wrong,
     /// [`Refused`](ErrorKind::Refused) if others can read a secret.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let folder = Folder(path.as_ref());
-        let (epoch, sealed_epoch) = folder.parse(EPOCH, |text| {
-            let (name, recipient) = text
-                .trim()
-                .split_once(' ')
-                .ok_or_else(|| Error::new(ErrorKind::Invalid, "an epoch is written `NAME RECIPIENT`"))?;
-            let epoch = Epoch::new(name.parse()?, recipient.trim().parse()?);
+        let folder = Folder::new(path.as_ref(), "open the keyring");
+        let (older, epoch, sealed_epoch) = folder.parse(EPOCH, |text| {
+            let mut epochs = parse_epochs(text)?;
+            let epoch =
+                epochs.pop().ok_or_else(|| Error::new(ErrorKind::Invalid, "an epoch is written `NAME RECIPIENT`"))?;
             let sealed = folder.read(&sealed_name(&epoch), false)?;
-            Ok((epoch, sealed))
+            Ok((epochs, epoch, sealed))
         })?;
         let keyring = Self {
             vault_id: folder.parse(VAULT_ID, |text| text.trim().parse())?,
@@ -117,12 +126,84 @@ impl Keyring {
             allowed_signers: folder.parse(ALLOWED_SIGNERS, str::parse)?,
             custodian_name: Name::new(HOLDER)?,
             custodian: folder.parse_secret(CUSTODIAN, Identity::parse)?,
+            older,
             epoch,
             sealed_epoch,
+            path: Some(path.as_ref().to_owned()),
         };
         // A keyring that cannot open what is sealed with it is found out now, not on the day of the restore.
-        keyring.unlock().map_err(|error| error.with("path", folder.0.display()))?;
+        keyring.unlock().map_err(|error| error.with("path", path.as_ref().display()))?;
         Ok(keyring)
+    }
+
+    /// Makes keys for one role, to be [saved](RoleKeys::save) where it works: the vault's ID, the trusted signers, and of
+    /// secrets only what the role needs. A role that signs gets a key of its own, trusted for that role's uses and no
+    /// other; one that opens gets an identity of its own, which opens nothing until
+    /// [`add_custodian`](crate::vault::Vault::add_custodian) seals the epochs to it. The keyring trusts the new key from
+    /// now on; programs that have an older copy of `allowed_signers` do when they get the new one.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) where the keyring's folder holds no `allowed_signers` any more, and what the file
+    /// system answers.
+    pub fn issue(&mut self, role: Role, name: &Name) -> Result<RoleKeys> {
+        self.issue_from(role, name, &SystemRandom)
+    }
+
+    /// As [`issue`](Self::issue), from a randomness of one's own: a simulation's.
+    ///
+    /// # Errors
+    /// As [`issue`](Self::issue).
+    pub fn issue_from(&mut self, role: Role, name: &Name, random: &dyn Random) -> Result<RoleKeys> {
+        let uses: Vec<&str> = role.purposes().into_iter().map(super::Purpose::namespace).collect();
+        let signing_key = (!uses.is_empty()).then(|| SigningKey::generate(random));
+        if let Some(key) = &signing_key {
+            let line = AllowedSigner::new(name.as_str(), key.public()).namespaces(uses);
+            if let Some(path) = &self.path {
+                let folder = Folder::new(path, "issue keys");
+                // The file's own text stays: a person may have added lines and comments.
+                let mut text = folder.parse(ALLOWED_SIGNERS, |text| Ok(text.trim_end().to_owned()))?;
+                text.push_str(&format!("\n{line}\n"));
+                self.allowed_signers = text.parse()?;
+                folder.replace(ALLOWED_SIGNERS, text.as_bytes())?;
+            } else {
+                self.allowed_signers.add(line)?;
+            }
+        }
+        Ok(RoleKeys::new(
+            role,
+            name.clone(),
+            self.vault_id.clone(),
+            self.allowed_signers.clone(),
+            signing_key,
+            if role.seals() { self.epochs() } else { Vec::new() },
+            role.opens().then(|| Identity::generate(random)),
+        ))
+    }
+
+    /// Takes over a new epoch, which a [`rotate`](crate::vault::Vault::rotate) made and sealed to this keyring's custodian
+    /// among others. Vaults that are opened with the keyring from now on seal to it.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if it was not sealed to this keyring's custodian, else as [`Epoch::open`].
+    pub fn take_epoch(&mut self, rotation: &Rotation) -> Result<()> {
+        let sealed = rotation.sealed_to(&self.custodian_name).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "the epoch was not sealed to the keyring's custodian")
+                .with("epoch", &rotation.epoch.name)
+                .with("custodian", &self.custodian_name)
+        })?;
+        rotation.epoch.open(sealed, &self.custodian)?;
+        if rotation.epoch == self.epoch {
+            return Ok(());
+        }
+        if let Some(path) = &self.path {
+            let folder = Folder::new(path, "take the epoch over");
+            folder.replace(&sealed_name(&rotation.epoch), sealed)?;
+            let epochs = self.epochs().into_iter().chain([rotation.epoch.clone()]).collect::<Vec<_>>();
+            folder.replace(EPOCH, epoch_lines(&epochs).as_bytes())?;
+        }
+        self.older.push(std::mem::replace(&mut self.epoch, rotation.epoch.clone()));
+        self.sealed_epoch = sealed.to_vec();
+        Ok(())
     }
 
     /// The vault that the keys are for.
@@ -155,6 +236,12 @@ impl Keyring {
         &self.epoch
     }
 
+    /// Every epoch that it knows, the one in use last.
+    #[must_use]
+    pub fn epochs(&self) -> Vec<Epoch> {
+        self.older.iter().chain([&self.epoch]).cloned().collect()
+    }
+
     /// The epoch's identity, sealed to the custodian: what the vault keeps under `keys/`.
     #[must_use]
     pub fn sealed_epoch(&self) -> &[u8] {
@@ -175,26 +262,16 @@ impl Keyring {
         self.epoch.open(&self.sealed_epoch, &self.custodian)
     }
 
-    fn write(&self, path: &Path, random: &dyn Random) -> io::Result<()> {
-        DirBuilder::new().mode(0o700).create(path)?;
-        let public = format!("{} {HOLDER}\n", self.signing_key.public());
-        let epoch = format!("{} {}\n", self.epoch.name, self.epoch.recipient);
-        let signing_key = self.signing_key.to_openssh(HOLDER, random);
-        let custodian = self.custodian.to_text();
-        for (name, content) in [
+    fn write(&self, folder: &Folder<'_>, random: &dyn Random) -> Result<()> {
+        folder.create(&[
             (VAULT_ID, format!("{}\n", self.vault_id).as_bytes()),
-            (SIGNING_KEY, signing_key.expose().as_bytes()),
-            (PUBLIC_KEY, public.as_bytes()),
+            (SIGNING_KEY, self.signing_key.to_openssh(HOLDER, random).expose().as_bytes()),
+            (PUBLIC_KEY, public_line(&self.signing_key, HOLDER).as_bytes()),
             (ALLOWED_SIGNERS, self.allowed_signers.to_string().as_bytes()),
-            (CUSTODIAN, custodian.expose().as_bytes()),
-            (EPOCH, epoch.as_bytes()),
+            (CUSTODIAN, self.custodian.to_text().expose().as_bytes()),
+            (EPOCH, epoch_lines(&self.epochs()).as_bytes()),
             (&sealed_name(&self.epoch), &self.sealed_epoch),
-        ] {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path.join(name))?;
-            file.write_all(content)?;
-            file.sync_all()?;
-        }
-        File::open(path)?.sync_all()
+        ])
     }
 }
 
@@ -202,63 +279,10 @@ fn sealed_name(epoch: &Epoch) -> String {
     format!("{}.{HOLDER}.age", epoch.name)
 }
 
-/// A keyring's folder as it is read.
-struct Folder<'a>(&'a Path);
-
-impl Folder<'_> {
-    fn parse<T>(&self, name: &str, parse: impl FnOnce(&str) -> Result<T>) -> Result<T> {
-        self.text(name, false, parse)
-    }
-
-    fn parse_secret<T>(&self, name: &str, parse: impl FnOnce(&str) -> Result<T>) -> Result<T> {
-        self.text(name, true, parse)
-    }
-
-    fn text<T>(&self, name: &str, secret: bool, parse: impl FnOnce(&str) -> Result<T>) -> Result<T> {
-        let bytes = zeroize::Zeroizing::new(self.read(name, secret)?);
-        let text = std::str::from_utf8(&bytes).map_err(|_| Error::new(ErrorKind::Invalid, "the file is not text"));
-        text.and_then(parse)
-            .map_err(|error| error.operation("open the keyring").with("path", self.path(name).display()))
-    }
-
-    fn read(&self, name: &str, secret: bool) -> Result<Vec<u8>> {
-        let path = self.path(name);
-        let at = |error| failed(error, "open the keyring", &path);
-        let file = File::open(&path).map_err(at)?;
-        let meta = file.metadata().map_err(at)?;
-        if secret && meta.mode() & 0o077 != 0 {
-            return Err(Error::new(ErrorKind::Refused, "others than its owner can read or write this secret")
-                .operation("open the keyring")
-                .with("path", path.display())
-                .with("mode", format!("{:o}", meta.mode() & 0o777))
-                .advise("run `chmod 600` on it; if others may have read it, make a new keyring"));
-        }
-        // Room from the start: a buffer that moves leaves a copy of the secret behind.
-        let mut bytes = Vec::with_capacity(usize::try_from(meta.len().min(LONGEST_FILE)).unwrap_or(0) + 1);
-        file.take(LONGEST_FILE).read_to_end(&mut bytes).map_err(at)?;
-        Ok(bytes)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-fn failed(error: io::Error, operation: &'static str, path: &Path) -> Error {
-    let kind = match error.kind() {
-        io::ErrorKind::NotFound => ErrorKind::NotFound,
-        io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
-        io::ErrorKind::PermissionDenied => ErrorKind::Denied,
-        io::ErrorKind::StorageFull => ErrorKind::Exhausted,
-        _ => ErrorKind::Other,
-    };
-    Error::new(kind, error.to_string()).operation(operation).with("path", path.display()).because(error)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     use super::*;
     use crate::clock::SystemRandom;

@@ -10,6 +10,7 @@ use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, RunId, Tag, base32, compact_time, parse_compact_time};
 use crate::store::{Key, Prefix};
+use crate::vault::history::{Act, HistoryEntry};
 
 /// The vault's marker, and with `.json` replaced by the vault's ID the empty beacon beside it.
 pub(crate) const MARKER: &str = "backstay-1.json";
@@ -36,13 +37,21 @@ pub(crate) fn beacon_of(key: &Key) -> Option<&str> {
 }
 
 /// Created again at each opening to write; never read or deleted.
+pub(crate) const PROBE: &str = "probe";
+
+/// The probe's key.
 pub(crate) fn probe() -> Result<Key> {
-    Key::new("probe")
+    Key::new(PROBE)
 }
 
 /// All sealed epoch keys and canaries.
 pub(crate) fn epoch_keys() -> Result<Prefix> {
     Prefix::new("keys/")
+}
+
+/// The sealed keys and canaries of one epoch.
+pub(crate) fn keys_of_epoch(epoch: &Name) -> Result<Prefix> {
+    Prefix::new(format!("keys/{epoch}."))
 }
 
 /// The epoch's identity, sealed to one custodian.
@@ -86,6 +95,41 @@ pub(crate) fn run_began(id: &PointId, attempt: &Tag, until: Timestamp) -> Result
 /// The record of how an attempt ended where no commit followed.
 pub(crate) fn run_ended(id: &PointId, attempt: &Tag) -> Result<Key> {
     Key::new(format!("runs/{id}.{attempt}.end.json"))
+}
+
+/// What a record under `runs/` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunFile {
+    /// The attempt began and says itself that it is dead after this time.
+    Began { until: Timestamp },
+    /// It ended without a commit.
+    Ended,
+}
+
+/// All run records of a source.
+pub(crate) fn runs_of_source(source: &Name) -> Result<Prefix> {
+    Prefix::new(format!("runs/{source}/"))
+}
+
+/// All run records of a tier.
+pub(crate) fn runs_of_tier(source: &Name, tier: &Name) -> Result<Prefix> {
+    Prefix::new(format!("runs/{source}/{tier}/"))
+}
+
+/// All records of one run.
+pub(crate) fn runs_of(id: &PointId) -> Result<Prefix> {
+    Prefix::new(format!("runs/{id}."))
+}
+
+/// Reads the key of a run record; none if it is not ours.
+pub(crate) fn parse_run_file(key: &Key) -> Option<(PointId, Tag, RunFile)> {
+    let mut fields = key.as_str().strip_prefix("runs/")?.split('.');
+    let (id, attempt) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    let file = match fields.next()? {
+        "end" => RunFile::Ended,
+        began => RunFile::Began { until: parse_compact_time(began.strip_prefix("until-")?)? },
+    };
+    (fields.next() == Some("json") && fields.next().is_none()).then_some((id, attempt, file))
 }
 
 /// Everything under `points/`, whatever the source.
@@ -196,15 +240,52 @@ pub(crate) fn parse_point_file(tier: &Prefix, key: &Key) -> Option<(RunId, Point
 
 /// What a signature stands for, as it is written into its key.
 pub(crate) const SIGNED_POINT: &str = "point";
+/// The same for a proof.
+pub(crate) const SIGNED_PROOF: &str = "proof";
 
-/// The prefix of all signatures over one content. `what` is [`SIGNED_POINT`] or a mark's name.
+/// The prefix of all signatures over one content. `what` is [`SIGNED_POINT`], [`SIGNED_VOID`] or a mark's name.
 pub(crate) fn signatures(id: &PointId, what: &str, digest: &Sha256) -> Result<Prefix> {
     Prefix::new(format!("sigs/{id}.{what}.{}.", short_digest(digest)))
+}
+
+/// What the void of a run is signed as.
+pub(crate) const SIGNED_VOID: &str = "void";
+
+/// All signatures that concern the runs of a tier.
+pub(crate) fn signatures_of_tier(source: &Name, tier: &Name) -> Result<Prefix> {
+    Prefix::new(format!("sigs/{source}/{tier}/"))
+}
+
+/// The run that a signature concerns, and what it is over.
+pub(crate) fn parse_signature(key: &Key) -> Option<(PointId, &str)> {
+    let (id, rest) = key.as_str().strip_prefix("sigs/")?.split_once('.')?;
+    Some((id.parse().ok()?, rest.split('.').next()?))
 }
 
 /// All signatures that concern one run.
 pub(crate) fn signatures_of(id: &PointId) -> Result<Prefix> {
     Prefix::new(format!("sigs/{id}."))
+}
+
+/// All signatures of retirements of a source's components.
+pub(crate) fn signatures_of_retirements(source: &Name) -> Result<Prefix> {
+    Prefix::new(format!("sigs/{source}/retired/"))
+}
+
+/// What [`signed_by`] gives for a signature of this. `what` is [`SIGNED_POINT`], [`SIGNED_VOID`] or a mark's name.
+pub(crate) fn signed_name(id: &PointId, what: &str) -> String {
+    format!("sigs/{id}.{what}")
+}
+
+/// What [`signed_by`] gives for a retirement.
+pub(crate) fn signed_retirement(source: &Name, component: &Name, time: Timestamp) -> String {
+    format!("sigs/{source}/retired/{component}.{}", compact_time(time))
+}
+
+/// What a signature is for, by its key, and the ID of the key that made it.
+pub(crate) fn signed_by(key: &Key) -> Option<(&str, &str)> {
+    let (rest, key_id) = key.as_str().strip_suffix(".sig")?.rsplit_once('.')?;
+    Some((rest.rsplit_once('.')?.0, key_id))
 }
 
 /// The prefix of all signatures over a document that is no point's: `sigs/PLACE.DIGEST.`.
@@ -227,6 +308,16 @@ fn short_digest(digest: &Sha256) -> String {
     let mut text = base32(&digest.0);
     text.truncate(26);
     text
+}
+
+/// All copy records of a tier.
+pub(crate) fn copies_of_tier(source: &Name, tier: &Name) -> Result<Prefix> {
+    Prefix::new(format!("copies/{source}/{tier}/"))
+}
+
+/// The run that a copy record is about.
+pub(crate) fn copied_run(key: &Key) -> Option<PointId> {
+    key.as_str().strip_prefix("copies/")?.split_once('.')?.0.parse().ok()
 }
 
 /// All copy records of one run.
@@ -254,9 +345,24 @@ pub(crate) fn proofs_of(id: &PointId) -> Result<Prefix> {
     Prefix::new(format!("proofs/{id}."))
 }
 
+/// What was found when a point was verified at `time`.
+pub(crate) fn proof(id: &PointId, time: Timestamp) -> Result<Key> {
+    Key::new(format!("proofs/{id}.{}.json", compact_time(time)))
+}
+
 /// All retirements of a source's components.
 pub(crate) fn retirements(source: &Name) -> Result<Prefix> {
     Prefix::new(format!("retired/{source}/"))
+}
+
+/// What is signed beside `PLACE/`: `sigs/PLACE/`.
+pub(crate) fn signatures_under(place: &str) -> Result<Prefix> {
+    Prefix::new(format!("sigs/{place}/"))
+}
+
+/// The sources that have retired components.
+pub(crate) fn retired_sources() -> Result<Prefix> {
+    Prefix::new("retired/")
 }
 
 /// A component's retirement.
@@ -269,6 +375,28 @@ pub(crate) fn parse_retirement(source: &Name, key: &Key) -> Option<(Name, Timest
     let file = key.strip(&retirements(source).ok()?)?;
     let (component, time) = file.strip_suffix(".json")?.split_once('.')?;
     Some((component.parse().ok()?, parse_compact_time(time)?))
+}
+
+/// All records and logs of a source's history.
+pub(crate) fn history(source: &Name) -> Result<Prefix> {
+    Prefix::new(format!("history/{source}/"))
+}
+
+/// How an act ended.
+pub(crate) fn history_record(source: &Name, entry: &HistoryEntry) -> Result<Key> {
+    Key::new(format!("history/{source}/{}.{}.json", entry.id, entry.act))
+}
+
+/// The events of an act.
+pub(crate) fn history_log(source: &Name, entry: &HistoryEntry, wrapping: Wrapping) -> Result<Key> {
+    Key::new(format!("history/{source}/{}.{}.log{}", entry.id, entry.act, wrapping.suffix()))
+}
+
+/// Reads the key of a record; none if it is no record, or of an act that this version does not know.
+pub(crate) fn parse_history(source: &Name, key: &Key) -> Option<HistoryEntry> {
+    let (id, act) = key.strip(&history(source).ok()?)?.strip_suffix(".json")?.split_once('.')?;
+    let act = [Act::Backup, Act::Prune, Act::Restore].into_iter().find(|known| known.to_string() == act)?;
+    Some(HistoryEntry { id: id.parse().ok()?, act })
 }
 
 /// How stored bytes are wrapped, and so how their keys end.
@@ -293,6 +421,11 @@ pub(crate) fn details_of(id: &PointId) -> Result<Prefix> {
     Prefix::new(format!("details/{id}."))
 }
 
+/// All details of a tier.
+pub(crate) fn details_of_tier(source: &Name, tier: &Name) -> Result<Prefix> {
+    Prefix::new(format!("details/{source}/{tier}/"))
+}
+
 /// The bytes of an item, the `number`th of the attempt.
 pub(crate) fn item(id: &PointId, attempt: &Tag, number: u32, component: &Name, wrapping: Wrapping) -> Result<Key> {
     Key::new(format!("items/{id}/{attempt}/{number:06}-{component}{}", wrapping.suffix()))
@@ -308,6 +441,27 @@ pub(crate) fn items_of_tier(source: &Name, tier: &Name) -> Result<Prefix> {
     Prefix::new(format!("items/{source}/{tier}/"))
 }
 
+/// The attempt that wrote an object under `items/` or `details/`; none if the key is not ours.
+pub(crate) fn parse_stored(key: &Key) -> Option<(PointId, Tag)> {
+    let (id, attempt) = match key.as_str().split_once('/')? {
+        ("items", rest) => {
+            let (attempt_folder, _) = rest.rsplit_once('/')?;
+            attempt_folder.rsplit_once('/')?
+        }
+        ("details", rest) => {
+            let (id, rest) = rest.split_once('.')?;
+            (id, rest.split('.').next()?)
+        }
+        _ => return None,
+    };
+    Some((id.parse().ok()?, attempt.parse().ok()?))
+}
+
+/// The run whose bytes lie in a folder such as `items/prod-eu/daily/20261120t064200z-abcdefgh/`.
+pub(crate) fn run_of_folder(folder: &Prefix) -> Option<PointId> {
+    folder.as_str().strip_prefix("items/")?.strip_suffix('/')?.parse().ok()
+}
+
 /// Fails if an object that a manifest names is not one of its own run: nothing signed for one point reaches another's bytes.
 pub(crate) fn check_own(id: &PointId, key: &Key) -> Result<()> {
     if items_of(id)?.contains(key) || details_of(id)?.contains(key) {
@@ -319,66 +473,4 @@ pub(crate) fn check_own(id: &PointId, key: &Key) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id() -> PointId {
-        "prod-eu/daily/20261120t064200z-abcdefgh".parse().unwrap()
-    }
-
-    #[test]
-    fn every_file_of_a_point_is_read_back_as_what_it_is() {
-        let name: Name = "audit-2026".parse().unwrap();
-        let folder = tier(&id().source, &id().tier).unwrap();
-        let files = [
-            PointFile::Manifest,
-            PointFile::PartialHint,
-            PointFile::VoidHint,
-            PointFile::Mark(MarkName::Deleted),
-            PointFile::Mark(MarkName::Accepted),
-            PointFile::Mark(MarkName::Hold(name.clone())),
-            PointFile::Mark(MarkName::Release(name)),
-        ];
-        for file in files {
-            let key = point_file(&id(), &file).unwrap();
-            assert_eq!(parse_point_file(&folder, &key), Some((id().run, file)), "{key}");
-        }
-        for foreign in ["notes.txt", "20261120t064200z-abcdefgh.jpg", "20261120t064200z-abcdefgh.hold-", "x.json"] {
-            assert_eq!(parse_point_file(&folder, &folder.key(foreign).unwrap()), None, "{foreign}");
-        }
-    }
-
-    #[test]
-    fn key_files_are_read_back_as_what_they_are() {
-        let (epoch, custodian): (Name, Name) = ("e1".parse().unwrap(), "paper-in-safe".parse().unwrap());
-        let time = id().run.time();
-        let sealed = key_file(&epoch_key(&epoch, &custodian).unwrap());
-        assert_eq!(sealed, Some(KeyFile::Sealed { epoch: epoch.clone(), custodian: custodian.clone() }));
-        let found = key_file(&canary(&epoch, &custodian, time).unwrap());
-        assert_eq!(found, Some(KeyFile::Canary { epoch, custodian, time }));
-        assert_eq!(key_file(&Key::new("keys/readme.txt").unwrap()), None);
-    }
-
-    #[test]
-    fn a_manifest_may_only_name_objects_of_its_own_run() {
-        let tag: Tag = "abcdefgh".parse().unwrap();
-        let own = item(&id(), &tag, 0, &"db".parse().unwrap(), Wrapping { sealed: true }).unwrap();
-        assert_eq!(own.as_str(), "items/prod-eu/daily/20261120t064200z-abcdefgh/abcdefgh/000000-db.zst.age");
-        check_own(&id(), &own).unwrap();
-        let foreign = Key::new("items/prod-eu/daily/20261120t064200z-hgfedcba/abcdefgh/000000-db.zst.age").unwrap();
-        assert_eq!(check_own(&id(), &foreign).unwrap_err().kind(), ErrorKind::Corrupt);
-    }
-
-    #[test]
-    fn the_longest_keys_fit_every_store() {
-        let name: Name = "n".repeat(63).parse().unwrap();
-        let id = PointId { source: name.clone(), tier: name.clone(), run: id().run };
-        let tag: Tag = "abcdefgh".parse().unwrap();
-        item(&id, &tag, 9_999_999, &name, Wrapping { sealed: true }).unwrap();
-        signature(
-            &signatures(&id, &MarkName::Release(name).to_string(), &Sha256([7; 32])).unwrap(),
-            "abcdefghijklmnop",
-        )
-        .unwrap();
-    }
-}
+mod tests;

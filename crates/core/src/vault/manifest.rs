@@ -10,7 +10,7 @@ use crate::digest::{Blake3, Sha256};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, RunId, Tag};
 use crate::store::Key;
-use crate::vault::{Epoch, Vault, VaultId, layout};
+use crate::vault::{Epoch, VaultId, layout};
 
 /// Largest manifest that is read. One object takes about 200 bytes of it.
 pub(crate) const MAX_MANIFEST_BYTES: u64 = 64 << 20;
@@ -184,7 +184,12 @@ impl Manifest {
     }
 
     /// Reads a manifest and checks that it says of itself what its key says of it.
-    pub(crate) fn parse(bytes: &[u8], vault: &Vault, key: &Key, point: &PointId) -> Result<Self> {
+    pub(crate) fn parse(
+        bytes: &[u8],
+        may_be_of: impl FnOnce(&VaultId) -> bool,
+        key: &Key,
+        point: &PointId,
+    ) -> Result<Self> {
         let corrupt = |what: String| Error::new(ErrorKind::Corrupt, what).with("key", key);
         let manifest: Self =
             serde_json::from_slice(bytes).map_err(|error| corrupt(format!("not a manifest: {error}")))?;
@@ -193,8 +198,8 @@ impl Manifest {
                 .with("key", key)
                 .advise("use a version of Backstay that knows it"));
         }
-        if !vault.holds_points_of(&manifest.vault) {
-            let text = format!("the manifest was written for vault {}, this is {}", manifest.vault, vault.id());
+        if !may_be_of(&manifest.vault) {
+            let text = format!("the manifest was written for vault {}, which this is not", manifest.vault);
             return Err(corrupt(text).advise("if this is a replica of that vault, open it by `origin`"));
         }
         if manifest.point() != *point {

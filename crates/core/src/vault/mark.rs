@@ -68,7 +68,7 @@ pub struct WorkList {
 }
 
 impl MarkKind {
-    fn name(&self) -> MarkName {
+    pub(crate) fn name(&self) -> MarkName {
         match self {
             Self::Deletion(_) => MarkName::Deleted,
             Self::Hold { name } => MarkName::Hold(name.clone()),
@@ -79,7 +79,7 @@ impl MarkKind {
 }
 
 impl MarkName {
-    fn purpose(&self) -> Purpose {
+    pub(crate) fn purpose(&self) -> Purpose {
         match self {
             Self::Deleted => Purpose::Delete,
             Self::Hold(_) => Purpose::Hold,

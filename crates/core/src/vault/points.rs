@@ -1,6 +1,7 @@
 //! The points of a vault: listed, found, read and proved to be signed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -11,10 +12,10 @@ use crate::name::{Name, PointId, RunId};
 use crate::store::{ListEntry, ListOptions, ObjectMeta, Prefix};
 use crate::vault::handle::Vault;
 use crate::vault::layout::{self, MarkName, PointFile};
-use crate::vault::manifest::{MAX_MANIFEST_BYTES, Manifest, Outcome, Status};
-use crate::vault::mark::VerifiedMark;
-use crate::vault::settle::find;
-use crate::vault::signed::{Purpose, Verified};
+use crate::vault::lookback::Lookback;
+use crate::vault::manifest::Manifest;
+use crate::vault::signed::is_tampering;
+use crate::vault::wary::Wary;
 
 /// Clocks of hosts that are kept in step differ by less than this.
 pub(crate) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(300);
@@ -50,21 +51,34 @@ pub(crate) struct Listed {
     pub(crate) manifest: Option<ObjectMeta>,
     pub(crate) partial_hint: bool,
     pub(crate) void_hint: bool,
+    /// A copy record stands beside it; looked for where the times contradict each other.
+    pub(crate) copied: bool,
     pub(crate) marks: Vec<MarkName>,
 }
 
 impl Listed {
     /// Whether the two clocks contradict each other: the ID later than the store's time, or earlier by more than the
-    /// longest run. On a replica the origin's time counts, as the copy record tells it.
-    pub(crate) async fn clock_doubt(&self, vault: &Vault) -> Result<Option<String>> {
-        let Some(stored) = self.manifest.as_ref().map(|manifest| manifest.last_modified) else { return Ok(None) };
-        let longest_run = vault.budget().limits().longest_run;
-        let Some(doubt) = self.doubt_at(stored, longest_run) else { return Ok(None) };
-        let copied = vault.copied(&self.id, stored).await?;
-        Ok(copied.map_or(Some(doubt), |record| self.doubt_at(record.last_modified, longest_run)))
+    /// longest run. What seems to be a copy is not doubted before it is read.
+    pub(crate) fn clock_doubt(&self, longest_run: Duration) -> Option<String> {
+        if self.copied {
+            return None;
+        }
+        self.doubt_at(self.manifest.as_ref()?.last_modified, longest_run)
     }
 
-    fn doubt_at(&self, stored: Timestamp, longest_run: std::time::Duration) -> Option<String> {
+    /// The same, proved: of a copy the time counts at which the first vault took it in, as a copy record tells it.
+    pub(crate) async fn proved_clock_doubt(&self, vault: &Vault) -> Result<Option<String>> {
+        let Some(stored) = self.manifest.as_ref().map(|manifest| manifest.last_modified) else { return Ok(None) };
+        let longest_run = vault.budget().limits().longest_run;
+        let doubt = self.doubt_at(stored, longest_run);
+        if doubt.is_none() || !self.copied {
+            return Ok(doubt);
+        }
+        let record = vault.copied(&self.id, stored).await?;
+        Ok(record.map_or(doubt, |record| self.doubt_at(record.last_modified, longest_run)))
+    }
+
+    fn doubt_at(&self, stored: Timestamp, longest_run: Duration) -> Option<String> {
         let said = self.id.run.time();
         let longest = SignedDuration::try_from(longest_run).unwrap_or(SignedDuration::MAX);
         let apart = said.duration_since(stored);
@@ -113,32 +127,18 @@ impl Points {
     /// # Errors
     /// What the store answers.
     pub async fn list(&self, source: &Name, tier: &Name) -> Result<Vec<PointId>> {
-        let mut ids = Vec::new();
-        for listed in list_tier(&self.vault, source, tier, None).await? {
+        let (mut ids, mut wary) = (Vec::new(), Wary::default());
+        for listed in list_tier(&self.vault, source, tier, None, None).await? {
             let stands = match listed {
                 Listed { manifest: None, .. } => false,
-                Listed { void_hint: true, .. } => self.read_or_pass_over(&listed.id).await?.is_some(),
+                Listed { void_hint: true, .. } => pass_over(wary.point(&self.vault, &listed.id).await)?.is_some(),
                 _ => true,
             };
-            if stands && mark_that_counts(&self.vault, &listed, &MarkName::Deleted).await?.is_none() {
+            if stands && wary.mark_that_counts(&self.vault, &listed, &MarkName::Deleted).await?.is_none() {
                 ids.push(listed.id);
             }
         }
         Ok(ids)
-    }
-
-    /// Reads a point; one that is void, unsigned or damaged is passed over with a warning, because anybody who may add
-    /// objects can plant such a one to get in the way.
-    pub(crate) async fn read_or_pass_over(&self, id: &PointId) -> Result<Option<Point>> {
-        match self.get(id).await {
-            Ok(point) => Ok(Some(point)),
-            Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
-                tracing::warn!(point = %id, %error, "passed over a point that cannot be trusted");
-                Ok(None)
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Reads a point's manifest and proves its signature; from a replica, if the vault was given one, where it is not to be
@@ -148,12 +148,12 @@ impl Points {
     /// [`NotFound`](ErrorKind::NotFound), [`Untrusted`](ErrorKind::Untrusted), [`Corrupt`](ErrorKind::Corrupt), each with
     /// the key.
     pub async fn get(&self, id: &PointId) -> Result<Point> {
-        let error = match self.get_here(id).await {
+        let error = match self.vault.read_point(id).await {
             Err(error) => error,
             found => return found,
         };
         for replica in self.vault.replicas() {
-            match replica.vault.points().get_here(id).await {
+            match replica.vault.read_point(id).await {
                 Ok(point) => {
                     tracing::warn!(point = %id, replica = %replica.name, %error, "a point was read in a replica");
                     return Ok(point);
@@ -162,44 +162,6 @@ impl Points {
             }
         }
         Err(error)
-    }
-
-    async fn get_here(&self, id: &PointId) -> Result<Point> {
-        let (verified, manifest) = self.get_stored(id).await?;
-        if manifest.status == Status::Void {
-            return Err(Error::new(ErrorKind::NotFound, "the run was given up and its key taken: there is no point")
-                .with("key", layout::manifest(id)?));
-        }
-        Ok(Point {
-            id: id.clone(),
-            manifest,
-            sha256: verified.sha256,
-            signer: verified.signer.principal,
-            committed: verified.meta.last_modified,
-        })
-    }
-
-    /// Reads a manifest as it is stored here, a void too. On a replica the signer must have been trusted when the origin
-    /// took it in.
-    pub(crate) async fn get_stored(&self, id: &PointId) -> Result<(Verified, Manifest)> {
-        let key = layout::manifest(id)?;
-        let signatures = |digest: &Sha256| layout::signatures(id, layout::SIGNED_POINT, digest);
-        let read = |then| self.vault.get_signed_at(&key, MAX_MANIFEST_BYTES, Purpose::Point, signatures, then);
-        let verified = match read(None).await {
-            Err(error) if error.kind() == ErrorKind::Untrusted => {
-                let here = find(self.vault.store(), &key).await?.map(|meta| meta.last_modified);
-                let Some(here) = here else { return Err(error) };
-                let Some(record) = self.vault.copied(id, here).await? else { return Err(error) };
-                let verified = read(Some(record.last_modified)).await?;
-                if verified.sha256 != record.manifest {
-                    return Err(error);
-                }
-                verified
-            }
-            other => other?,
-        };
-        let manifest = Manifest::parse(&verified.bytes, &self.vault, &key, id)?;
-        Ok((verified, manifest))
     }
 
     /// Finds a point by its run's ID alone, or by `SOURCE/TIER/ID`.
@@ -218,7 +180,7 @@ impl Points {
                 match self.get(&id).await {
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
                     // Anybody may plant one of this name in another tier.
-                    Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
+                    Err(error) if is_tampering(error.kind()) => {
                         planted = Some(error);
                     }
                     other => return other,
@@ -229,11 +191,12 @@ impl Points {
     }
 
     /// The newest point in which `component` is good, over all tiers, and over the replicas if the vault was given some.
-    /// Doubtful points are passed over, and with a warning in the log such as cannot be trusted.
+    /// Doubtful points are passed over, and with a warning in the log such as cannot be trusted. A source in which nothing
+    /// can be trusted does not count: anybody who may create objects can make one up.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if no point has it, [`Invalid`](ErrorKind::Invalid) if several sources have points
-    /// and none was named.
+    /// [`NotFound`](ErrorKind::NotFound) if no point has it, [`Invalid`](ErrorKind::Invalid) if points of several sources
+    /// have it and none was named.
     pub async fn latest(&self, component: &str) -> Result<Point> {
         let component: Name = component.parse()?;
         let mut newest = self.latest_here(&component).await;
@@ -252,35 +215,46 @@ impl Points {
     }
 
     async fn latest_here(&self, component: &Name) -> Result<Point> {
-        let source = self.only_source().await?;
-        let (mut newest, mut doubtful) = (None::<Point>, 0_u64);
-        for tier in self.tiers(&source).await? {
-            let found = newest_good(&self.vault, &source, &tier, component, &mut doubtful).await?;
-            newest = newest.into_iter().chain(found).max_by_key(|point| point.id.run.clone());
+        let (mut found, mut doubtful) = (Vec::new(), 0_u64);
+        for source in self.sources().await? {
+            let mut newest = None::<Point>;
+            for tier in self.tiers(&source).await? {
+                let good = newest_good(&self.vault, &source, &tier, component, &mut doubtful).await?;
+                newest = newest.into_iter().chain(good).max_by_key(|point| point.id.run.clone());
+            }
+            found.extend(newest);
         }
-        newest.ok_or_else(|| {
+        if let [first, second, ..] = found.as_slice() {
+            return Err(Error::new(ErrorKind::Invalid, "several sources have this component")
+                .with("component", component)
+                .with("sources", format!("{}, {}", first.id.source, second.id.source))
+                .advise("name one by `source`"));
+        }
+        found.pop().ok_or_else(|| {
             let error = Error::new(ErrorKind::NotFound, "no point has this component whole")
-                .with("source", &source)
+                .with("vault", self.vault.id())
                 .with("component", component);
             match doubtful {
-                0 => error.advise("`status` shows what there is"),
+                0 => error.advise("`status` shows what there is, and what cannot be trusted"),
                 _ => error
                     .with("doubtful", doubtful)
                     .advise("look at the doubtful points, and `accept` one that is good"),
             }
         })
     }
+}
 
-    async fn only_source(&self) -> Result<Name> {
-        let mut sources = self.sources().await?;
-        match (sources.pop(), sources.is_empty()) {
-            (Some(source), true) => Ok(source),
-            (None, _) => {
-                Err(Error::new(ErrorKind::NotFound, "the vault has no points yet").with("vault", self.vault.id()))
-            }
-            (Some(_), false) => Err(Error::new(ErrorKind::Invalid, "the vault has points of several sources")
-                .advise("name one by `source`")),
+/// What was read; a point that is void, unsigned, damaged or beyond this version is passed over with a warning, because
+/// anybody who may add objects can plant such a one to get in the way.
+pub(crate) fn pass_over(read: Result<Point>) -> Result<Option<Point>> {
+    match read {
+        Ok(point) => Ok(Some(point)),
+        Err(error) if is_tampering(error.kind()) => {
+            tracing::warn!(%error, "passed over a point that cannot be trusted");
+            Ok(None)
         }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -295,17 +269,18 @@ async fn folders(vault: &Vault, prefix: &Prefix) -> Result<Vec<Name>> {
     Ok(names)
 }
 
-/// Lists what a tier holds, oldest run first; only runs from `from` on if given.
+/// Lists what a tier holds, oldest run first; if given, only runs from `from` on and up to `until`.
 pub(crate) async fn list_tier(
     vault: &Vault,
     source: &Name,
     tier: &Name,
     from: Option<Timestamp>,
+    until: Option<&RunId>,
 ) -> Result<Vec<Listed>> {
     let prefix = layout::tier(source, tier)?;
     let options =
         from.map_or_else(ListOptions::default, |from| ListOptions::after(layout::from_time(source, tier, from)));
-    list_runs(vault, &prefix, &prefix, &options, source, tier).await.map(|(listed, _)| listed)
+    list_runs(vault, &prefix, &prefix, &options, (source, tier), until).await.map(|(listed, _)| listed)
 }
 
 /// As [`list_tier`], and the keys that are nobody's.
@@ -315,13 +290,14 @@ pub(crate) async fn list_tier_and_strangers(
     tier: &Name,
 ) -> Result<(Vec<Listed>, Vec<String>)> {
     let prefix = layout::tier(source, tier)?;
-    list_runs(vault, &prefix, &prefix, &ListOptions::default(), source, tier).await
+    list_runs(vault, &prefix, &prefix, &ListOptions::default(), (source, tier), None).await
 }
 
 /// Lists what stands for one run.
 pub(crate) async fn list_run(vault: &Vault, id: &PointId) -> Result<Option<Listed>> {
     let (under, tier) = (layout::point_files(id)?, layout::tier(&id.source, &id.tier)?);
-    let (mut listed, _) = list_runs(vault, &under, &tier, &ListOptions::default(), &id.source, &id.tier).await?;
+    let (mut listed, _) =
+        list_runs(vault, &under, &tier, &ListOptions::default(), (&id.source, &id.tier), None).await?;
     Ok(listed.pop())
 }
 
@@ -330,8 +306,8 @@ async fn list_runs(
     under: &Prefix,
     folder: &Prefix,
     options: &ListOptions,
-    source: &Name,
-    tier: &Name,
+    (source, tier): (&Name, &Name),
+    until: Option<&RunId>,
 ) -> Result<(Vec<Listed>, Vec<String>)> {
     // Marks of one run need not stand side by side with its manifest's key, but in byte order they do: `ID.` is a prefix.
     let mut runs: BTreeMap<RunId, Listed> = BTreeMap::new();
@@ -343,11 +319,15 @@ async fn list_runs(
             strangers.push(meta.key.to_string());
             continue;
         };
+        if until.is_some_and(|until| run > *until) {
+            break;
+        }
         let listed = runs.entry(run.clone()).or_insert_with(|| Listed {
             id: PointId { source: source.clone(), tier: tier.clone(), run },
             manifest: None,
             partial_hint: false,
             void_hint: false,
+            copied: false,
             marks: Vec::new(),
         });
         match file {
@@ -357,58 +337,46 @@ async fn list_runs(
             PointFile::Mark(name) => listed.marks.push(name),
         }
     }
-    Ok((runs.into_values().collect(), strangers))
+    let mut runs: Vec<Listed> = runs.into_values().collect();
+    note_copies(vault, (source, tier), &mut runs).await?;
+    Ok((runs, strangers))
 }
 
-/// Runs of a tier from the newest back, in windows that grow, so that the newest is found without listing the oldest.
-pub(crate) struct NewestFirst<'a> {
-    vault: &'a Vault,
-    source: &'a Name,
-    tier: &'a Name,
-    /// Runs from here on were seen.
-    seen_from: Option<RunId>,
-    steps: std::slice::Iter<'static, Option<SignedDuration>>,
+/// Where times contradict each other, copies may be the reason: one listing tells which have a record.
+async fn note_copies(vault: &Vault, (source, tier): (&Name, &Name), runs: &mut [Listed]) -> Result<()> {
+    let longest_run = vault.budget().limits().longest_run;
+    let doubtful = |run: &&mut Listed| run.clock_doubt(longest_run).is_some();
+    let mut doubtful = runs.iter_mut().filter(doubtful).peekable();
+    let Some(first) = doubtful.peek() else { return Ok(()) };
+    let after = ListOptions::after(layout::copies_of(&first.id)?.to_string());
+    let mut listing = vault.store().list(&layout::copies_of_tier(source, tier)?, &after);
+    let mut copied = BTreeSet::new();
+    while let Some(entry) = listing.next().await {
+        if let ListEntry::Object(meta) = entry? {
+            copied.extend(layout::copied_run(&meta.key));
+        }
+    }
+    doubtful.for_each(|run| run.copied = copied.contains(&run.id));
+    Ok(())
 }
 
+/// Points that lie further back are looked for only if nothing newer serves.
+pub(crate) const LOOK_BACK: SignedDuration = SignedDuration::from_hours(400 * 24);
 const SHORT_STEP: SignedDuration = SignedDuration::from_hours(48);
-const LONG_STEP: SignedDuration = SignedDuration::from_hours(400 * 24);
-/// How far back each window reaches; the last one to the beginning.
-const STEPS: [Option<SignedDuration>; 3] = [Some(SHORT_STEP), Some(LONG_STEP), None];
 
-impl<'a> NewestFirst<'a> {
-    pub(crate) fn new(vault: &'a Vault, source: &'a Name, tier: &'a Name) -> Self {
-        Self { vault, source, tier, seen_from: None, steps: STEPS.iter() }
-    }
-
-    /// The newest committed run of about the last year, for at most two listings.
-    pub(crate) async fn recent(&mut self) -> Result<Option<Listed>> {
-        for step in [SHORT_STEP, LONG_STEP] {
-            let from = self.vault.store_time().checked_sub(step).ok();
-            let listed = list_tier(self.vault, self.source, self.tier, from).await?;
-            if let Some(newest) = listed.into_iter().rev().find(|l| l.manifest.is_some()) {
-                return Ok(Some(newest));
-            }
+/// The newest committed run of about the last year, for at most two listings.
+pub(crate) async fn newest_recent(vault: &Vault, source: &Name, tier: &Name) -> Result<Option<Listed>> {
+    for step in [SHORT_STEP, LOOK_BACK] {
+        let from = vault.store_time().checked_sub(step).ok();
+        let listed = list_tier(vault, source, tier, from, None).await?;
+        if let Some(newest) = listed.into_iter().rev().find(|l| l.manifest.is_some() && !l.void_hint) {
+            return Ok(Some(newest));
         }
-        Ok(None)
     }
-
-    /// The next window of committed runs, newest first; none when there are no more.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Listed>>> {
-        for step in self.steps.by_ref() {
-            let from = step.and_then(|step| self.vault.store_time().checked_sub(step).ok());
-            let mut listed = list_tier(self.vault, self.source, self.tier, from).await?;
-            listed.retain(|l| l.manifest.is_some() && self.seen_from.as_ref().is_none_or(|seen| l.id.run < *seen));
-            if let Some(oldest) = listed.first() {
-                self.seen_from = Some(oldest.id.run.clone());
-                listed.reverse();
-                return Ok(Some(listed));
-            }
-        }
-        Ok(None)
-    }
+    Ok(None)
 }
 
-/// The newest point of a tier whose `component` is good.
+/// The newest point of a tier whose `component` is good and not in doubt.
 async fn newest_good(
     vault: &Vault,
     source: &Name,
@@ -416,41 +384,34 @@ async fn newest_good(
     component: &Name,
     doubtful: &mut u64,
 ) -> Result<Option<Point>> {
-    let mut windows = NewestFirst::new(vault, source, tier);
-    while let Some(window) = windows.next().await? {
-        for listed in window {
-            if mark_that_counts(vault, &listed, &MarkName::Deleted).await?.is_some() {
+    let mut seen_from: Option<RunId> = None;
+    for from in [vault.store_time().checked_sub(LOOK_BACK).ok(), None] {
+        let listed = list_tier(vault, source, tier, from, None).await?;
+        let mut lookback = Lookback::new(vault, listed, Wary::default());
+        for i in (0..lookback.len()).rev() {
+            if seen_from.as_ref().is_some_and(|seen| lookback.run(i).id.run >= *seen) {
                 continue;
             }
-            let Some(point) = vault.alone().points().read_or_pass_over(&listed.id).await? else { continue };
-            if listed.clock_doubt(vault).await?.is_some() {
-                let accepted = mark_that_counts(vault, &listed, &MarkName::Accepted).await?;
-                if accepted.is_none_or(|accepted| accepted.mark.manifest != point.sha256) {
-                    *doubtful += 1;
-                    continue;
-                }
+            // Of those whose time is wrong anybody may plant any number: they are not read without need.
+            if lookback.is_misdated(i) {
+                *doubtful += 1;
+                continue;
             }
-            if point.manifest.component(component).is_some_and(|found| found.outcome == Outcome::Good) {
+            if lookback.mark(i, &MarkName::Deleted).await?.is_some() {
+                continue;
+            }
+            if lookback.read(i).await?.is_none_or(|point| !point.is_good(component)) {
+                continue;
+            }
+            if lookback.judge(i).await?.is_some() {
+                *doubtful += 1;
+                continue;
+            }
+            if let Some(point) = lookback.again(i).await? {
                 return Ok(Some(point));
             }
         }
+        seen_from = lookback.oldest().map(|listed| listed.id.run.clone()).or(seen_from);
     }
     Ok(None)
-}
-
-/// The mark beside the point, if it is signed for it. A forged one changes nothing.
-pub(crate) async fn mark_that_counts(vault: &Vault, listed: &Listed, name: &MarkName) -> Result<Option<VerifiedMark>> {
-    if !listed.marks.contains(name) {
-        return Ok(None);
-    }
-    match vault.get_mark(&listed.id, name).await {
-        Ok(mark) => Ok(Some(mark)),
-        Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
-            tracing::warn!(point = %listed.id, mark = %name, %error, "a mark that does not count");
-            Ok(None)
-        }
-        // It was taken back between the listing and now.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
 }

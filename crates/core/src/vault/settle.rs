@@ -1,10 +1,15 @@
-//! Create-only puts whose answer may get lost: settled by a listing, because a writer may not read.
+//! Create-only puts whose answer may get lost: settled by a listing, because a writer may not read. And deletes of many.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Key, ListEntry, ListOptions, ObjectMeta, ObjectStore, Prefix, PutOptions};
+use crate::store::{
+    DeleteOutcome, Key, ListEntry, ListOptions, ObjectMeta, ObjectRef, ObjectStore, Prefix, PutOptions,
+};
+
+/// So many objects are deleted with one call: the limit of S3.
+const DELETE_BATCH: usize = 1000;
 
 /// Creates an object whose key no other attempt uses, or whose key is derived from its content. A key that is taken by as
 /// many bytes was taken by this call or by its twin.
@@ -50,6 +55,17 @@ pub(crate) fn is_unsure(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Throttled | ErrorKind::Other)
 }
 
+/// Deletes objects, all that can be; the first that stays is the error.
+pub(crate) async fn delete_all(store: &dyn ObjectStore, what: &[ObjectRef]) -> Result<()> {
+    let mut stays = None;
+    for batch in what.chunks(DELETE_BATCH) {
+        for DeleteOutcome { object, result, .. } in store.delete(batch).await? {
+            stays = stays.or(result.err().map(|error| error.with("key", object.key)));
+        }
+    }
+    stays.map_or(Ok(()), Err)
+}
+
 /// What a listing says of one key.
 pub(crate) async fn find(store: &dyn ObjectStore, key: &Key) -> Result<Option<ObjectMeta>> {
     let mut listing = store.list(&Prefix::new(key.as_str())?, &ListOptions::default());
@@ -60,4 +76,25 @@ pub(crate) async fn find(store: &dyn ObjectStore, key: &Key) -> Result<Option<Ob
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Lock, MemoryStore, ObjectStoreExt as _};
+
+    #[tokio::test]
+    async fn one_object_that_stays_keeps_no_other() {
+        let store = MemoryStore::new();
+        let mut what = Vec::new();
+        for i in 0..DELETE_BATCH + 500 {
+            let key: Key = format!("k/{i:04}").parse().unwrap();
+            store.put_new(&key, "x").await.unwrap();
+            what.push(ObjectRef::from(key));
+        }
+        store.protect(&what[3], &Lock { hold: true, ..Lock::default() }).await.unwrap();
+        let error = delete_all(&store, &what).await.unwrap_err();
+        assert_eq!((error.kind(), error.context("key")), (ErrorKind::Locked, Some("k/0003")));
+        assert_eq!(store.list(&Prefix::all(), &ListOptions::default()).count().await, 1);
+    }
 }

@@ -19,6 +19,8 @@ use crate::vault::settle::{find, is_unsure, put_new};
 pub enum Purpose {
     /// Committing points.
     Point,
+    /// Giving up runs that are dead, so that they cannot commit any more.
+    Void,
     /// Marking points for deletion.
     Delete,
     /// Holding points against deletion.
@@ -35,12 +37,15 @@ pub enum Purpose {
     Copy,
     /// Stating that a custodian can open an epoch's key.
     Canary,
+    /// Stating how an act ended.
+    History,
 }
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Point,
+        Self::Void,
         Self::Delete,
         Self::Hold,
         Self::Release,
@@ -49,6 +54,7 @@ impl Purpose {
         Self::Proof,
         Self::Copy,
         Self::Canary,
+        Self::History,
     ];
 
     /// The SSHSIG namespace, as `ssh-keygen -Y verify -n` and `allowed_signers` take it.
@@ -56,6 +62,7 @@ impl Purpose {
     pub fn namespace(self) -> &'static str {
         match self {
             Self::Point => "backstay-point-v1",
+            Self::Void => "backstay-void-v1",
             Self::Delete => "backstay-delete-v1",
             Self::Hold => "backstay-hold-v1",
             Self::Release => "backstay-release-v1",
@@ -64,6 +71,7 @@ impl Purpose {
             Self::Proof => "backstay-proof-v1",
             Self::Copy => "backstay-copy-v1",
             Self::Canary => "backstay-canary-v1",
+            Self::History => "backstay-history-v1",
         }
     }
 }
@@ -92,12 +100,12 @@ impl Vault {
         bytes: &[u8],
         purpose: Purpose,
         signatures: impl Fn(&Sha256) -> Result<Prefix>,
-    ) -> Result<()> {
-        let signer = self.signer()?;
+        options: &PutOptions,
+    ) -> Result<ObjectMeta> {
+        let signer = self.signer(purpose)?;
         let armored = signer.sign(purpose.namespace(), bytes);
         let key = crate::vault::layout::signature(&signatures(&Sha256::of(bytes))?, &signer.public().id())?;
-        put_new(self.store(), &key, armored.into_bytes().into(), &PutOptions::default()).await?;
-        Ok(())
+        put_new(self.store(), &key, armored.into_bytes().into(), options).await
     }
 
     /// Serializes a document and stores the signature, then the document, both create-only. `signatures` gives the prefix
@@ -117,7 +125,7 @@ impl Vault {
         let bytes = serde_json::to_vec_pretty(document)
             .map_err(|error| Error::new(ErrorKind::Other, "a document cannot be written as JSON").because(error))?;
         check_length(&bytes, limit, key)?;
-        self.put_signature(&bytes, purpose, signatures).await?;
+        self.put_signature(&bytes, purpose, signatures, &PutOptions::default()).await?;
         let bytes = Bytes::from(bytes);
         match self.store().put(key, bytes.clone(), &PutOptions::default()).await {
             Err(error) if error.kind() == ErrorKind::AlreadyExists || is_unsure(&error) => {
@@ -146,19 +154,20 @@ impl Vault {
         purpose: Purpose,
         signatures: impl Fn(&Sha256) -> Result<Prefix>,
     ) -> Result<Verified> {
-        self.get_signed_at(key, limit, purpose, signatures, None).await
+        let (meta, bytes) = self.get_small(key, limit).await?;
+        self.prove_signed(meta, bytes, purpose, signatures, None).await
     }
 
-    /// As [`get_signed`](Self::get_signed) for a document that another vault took in first, at `then`.
-    pub(crate) async fn get_signed_at(
+    /// As [`get_signed`](Self::get_signed), for a document that was read already; `then` is when another vault took it in
+    /// first, if one did.
+    pub(crate) async fn prove_signed(
         &self,
-        key: &Key,
-        limit: u64,
+        meta: ObjectMeta,
+        bytes: Bytes,
         purpose: Purpose,
         signatures: impl Fn(&Sha256) -> Result<Prefix>,
         then: Option<Timestamp>,
     ) -> Result<Verified> {
-        let (meta, bytes) = self.get_small(key, limit).await?;
         let sha256 = Sha256::of(&bytes);
         let prefix = signatures(&sha256)?;
         let mut refusal =
@@ -192,9 +201,9 @@ impl Vault {
             }
         }
         // Signatures go after what they sign: a deletion between the two reads is no forgery.
-        match find(self.store(), key).await? {
-            Some(_) => Err(refusal.with("key", key)),
-            None => Err(Error::new(ErrorKind::NotFound, "it was deleted meanwhile").with("key", key)),
+        match find(self.store(), &meta.key).await? {
+            Some(_) => Err(refusal.with("key", &meta.key)),
+            None => Err(Error::new(ErrorKind::NotFound, "it was deleted meanwhile").with("key", &meta.key)),
         }
     }
 
@@ -219,6 +228,12 @@ impl Vault {
         }
         Ok((got.meta, bytes.into()))
     }
+}
+
+/// Whether what was read is such as anybody who may add objects can plant: it changes nothing, is told, and gets in
+/// nobody's way.
+pub(crate) fn is_tampering(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Untrusted | ErrorKind::Corrupt | ErrorKind::Unsupported)
 }
 
 /// Refuses to write what no reader would take.

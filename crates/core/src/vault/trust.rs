@@ -115,11 +115,11 @@ impl AllowedSigners {
     }
 
     /// The line that trusts `key`, or why none does.
-    fn find(&self, key: &PublicKey, namespace: &str, at: Timestamp) -> Result<Signer> {
+    pub(crate) fn find(&self, key: &PublicKey, namespace: &str, at: Timestamp) -> Result<Signer> {
         let mut refusal = Error::new(ErrorKind::Untrusted, "the signing key is unknown")
             .advise("add its line to the allowed signers if it may sign this");
         for line in self.signers.iter().filter(|line| line.key == *key) {
-            let why = if !line.namespaces.is_empty() && !line.namespaces.iter().any(|name| name == namespace) {
+            let why = if !line.is_for(namespace) {
                 "the signing key is not trusted for this use"
             } else if line.valid_after.is_some_and(|start| at < start) {
                 "the signing key is not yet valid at that time"
@@ -146,6 +146,11 @@ impl AllowedSigner {
     pub fn namespaces<S: Into<String>>(mut self, namespaces: impl IntoIterator<Item = S>) -> Self {
         self.namespaces.extend(namespaces.into_iter().map(Into::into));
         self
+    }
+
+    /// Whether it trusts the key for this use, whatever the time.
+    pub(super) fn is_for(&self, namespace: &str) -> bool {
+        self.namespaces.is_empty() || self.namespaces.iter().any(|name| name == namespace)
     }
 
     fn parse(line: &str) -> Result<Self> {

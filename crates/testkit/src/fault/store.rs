@@ -278,6 +278,10 @@ impl ObjectStore for FaultyStore {
         self.script.call_one(Operation::Thaw, &what.key).around(self.store.thaw(what, thaw)).await
     }
 
+    fn etag_of(&self, data: &Bytes) -> Option<String> {
+        self.store.etag_of(data)
+    }
+
     fn locate(&self, key: &Key) -> Option<Location> {
         self.store.locate(key)
     }

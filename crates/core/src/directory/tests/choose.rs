@@ -19,8 +19,11 @@ fn make(names: &[&str]) -> tempfile::TempDir {
 }
 
 /// What an export with these options holds.
+/// Of the vault that these exports go to.
+const BEACON: &str = "backstay-1.ours";
+
 async fn chosen(directory: Directory) -> (Vec<String>, ExportReport) {
-    let (archive, report) = export_with(&directory, |_| {}).await.unwrap();
+    let (archive, report) = export_with(&directory, |walk| walk.beacon = Some(BEACON.to_owned())).await.unwrap();
     let target = tempfile::tempdir().unwrap();
     restore(&archive, target.path()).await;
     (tree(target.path()).into_iter().map(|(path, _)| path).collect(), report)
@@ -45,7 +48,70 @@ async fn globs_choose_and_what_they_leave_out_is_counted() {
         assert_eq!(found, expected, "{options:?}");
         assert_eq!(report.facts.get::<u64>("excluded").unwrap(), Some(excluded), "{options:?}");
         assert_eq!(report.notes.iter().any(|note| note.contains("left out by globs")), excluded > 0);
+        assert_eq!(report.empty, expected.is_empty(), "{options:?}");
     }
+}
+
+#[tokio::test]
+async fn directories_alone_are_nothing_to_protect() {
+    let place = make(&["lost+found/", "mount/point/", "mount/cache"]);
+    for (directory, empty) in
+        [(Directory::new(place.path()), false), (Directory::new(place.path()).exclude(["cache"]), true)]
+    {
+        let (found, report) = chosen(directory).await;
+        assert_eq!((report.empty, found.len()), (empty, if empty { 3 } else { 4 }));
+    }
+}
+
+#[tokio::test]
+async fn what_is_named_and_missing_is_a_problem() {
+    let place = make(&["etc/a", "srv/b"]);
+    let directory = Directory::new(place.path()).include(["etc", "srv/data", "*.log"]);
+    let (found, report) = chosen(directory).await;
+    assert_eq!((&found[..], report.empty), (&["etc".to_owned(), "etc/a".to_owned()][..], false));
+    let problems: Vec<_> = report.problems.iter().map(|p| &p.what[..]).collect();
+    assert_eq!(problems, ["srv/data"]);
+    assert!(report.notes.iter().any(|note| note.starts_with("*.log matched nothing")), "{:?}", report.notes);
+}
+
+#[tokio::test]
+async fn names_that_a_restore_refuses_are_problems_at_the_export() {
+    let place = make(&["a/.backstay-partial", "b/.backstay-unfinished/c", "d/.backstay-partial.txt"]);
+    let (archive, report) = export_with(&Directory::new(place.path()), |_| {}).await.unwrap();
+    let problems: Vec<_> = report.problems.iter().map(|p| &p.what[..]).collect();
+    assert_eq!(problems, ["a/.backstay-partial", "b/.backstay-unfinished"]);
+    assert!(report.problems.iter().all(|p| p.why.contains("`exclude` it")), "{:?}", report.problems);
+    let target = tempfile::tempdir().unwrap();
+    restore(&archive, target.path()).await;
+    assert_eq!(tree(target.path()).len(), 4);
+    let (_, report) = chosen(Directory::new(place.path()).exclude([".backstay-*"])).await;
+    assert_eq!(report.problems, []);
+}
+
+#[tokio::test]
+async fn a_vault_in_the_source_is_named_and_not_entered() {
+    let place = make(&["data", "backups/nightly/backstay-1.ours", "backups/nightly/items/large", "backups/readme"]);
+    let vault = "backups/nightly";
+    let aware = |walk: &mut Walk<'_>| walk.beacon = Some(BEACON.to_owned());
+    let (archive, report) = export_with(&Directory::new(place.path()), aware).await.unwrap();
+    let problems: Vec<_> = report.problems.iter().map(|p| (&p.what[..], p.why.contains("`exclude` it"))).collect();
+    assert_eq!(problems, [(vault, true)]);
+    let target = tempfile::tempdir().unwrap();
+    restore(&archive, target.path()).await;
+    let found: Vec<_> = tree(target.path()).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(found, ["backups", vault, "backups/readme", "data"]);
+
+    let (found, report) = chosen(Directory::new(place.path()).exclude([vault])).await;
+    assert_eq!((found.len(), report.problems), (3, vec![]));
+    // Not chosen, it is passed by, whatever the globs would choose in it.
+    let (found, report) = chosen(Directory::new(place.path()).include(["data", "lar?e"])).await;
+    assert_eq!((found, report.problems), (vec!["data".to_owned()], vec![]));
+
+    let error = export_with(&Directory::new(place.path().join(vault)), aware).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    // A vault that somebody else fills is a directory like any other.
+    let (_, report) = export_with(&Directory::new(place.path()), |_| {}).await.unwrap();
+    assert_eq!(report.problems, []);
 }
 
 #[tokio::test]
@@ -65,6 +131,21 @@ async fn directories_on_the_way_keep_their_attributes() {
         let way = fs::metadata(target.path().join("a/b")).unwrap();
         assert_eq!((way.mode() & 0o7777, way.mtime_nsec()), (0o710, time));
     }
+}
+
+#[tokio::test]
+async fn a_glob_that_chooses_nothing_is_named() {
+    let place = make(&["docs/a", "b"]);
+    let archive = export_all(place.path()).await;
+    let target = tempfile::tempdir().unwrap();
+    let directory = Directory::new(target.path());
+    for only in [vec!["typo"], vec!["docs", "typo", "b"]] {
+        let options = ImportOptions::default().only(only);
+        let error = directory.plan(&archive, &options).await.unwrap_err();
+        assert_eq!((error.kind(), error.context("got")), (ErrorKind::NotFound, Some("typo")), "{error}");
+    }
+    let options = ImportOptions::default().only(["docs", "b"]);
+    assert_eq!(directory.plan(&archive, &options).await.unwrap().count(ImportAction::Create), 4);
 }
 
 #[tokio::test]

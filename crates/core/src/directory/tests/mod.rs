@@ -16,6 +16,7 @@ use bytes::Bytes;
 use super::Directory;
 use super::export::export;
 use super::walk::Walk;
+use crate::digest::Blake3;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::{
     ExportReport, Facts, ImportAction, ImportOptions, ImportReport, ItemInfo, ItemSink, ItemSource, ItemSpec,
@@ -74,7 +75,8 @@ impl Archive {
 impl ItemSource for Archive {
     fn list(&self) -> BoxStream<'_, Result<ItemInfo>> {
         let info = ItemInfo::new("files", "directory", "tree", "tar", self.content.len() as u64);
-        Box::pin(futures_util::stream::iter([Ok(info.with_facts(self.facts.clone()))]))
+        let info = info.with_digest(Blake3::of(&self.content)).with_facts(self.facts.clone());
+        Box::pin(futures_util::stream::iter([Ok(info)]))
     }
 
     async fn open(&self, _item: &ItemInfo) -> Result<ByteStream> {

@@ -1,6 +1,7 @@
 //! What a plan says and how an apply keeps to it.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
@@ -13,6 +14,7 @@ fn scene() -> (tempfile::TempDir, Archive) {
         fs::write(place.path().join(name), content).unwrap();
         let file = fs::File::options().write(true).open(place.path().join(name)).unwrap();
         file.set_modified(UNIX_EPOCH + Duration::from_secs(100)).unwrap();
+        file.set_permissions(fs::Permissions::from_mode(0o644)).unwrap();
     };
     dir("d");
     put("d/same", "same");
@@ -117,6 +119,129 @@ async fn an_apply_is_never_more_destructive_than_its_plan() {
     directory.apply(&archive, plan).await.unwrap();
     let after = tree(place.path());
     assert!(before.iter().all(|entry| after.contains(entry)));
+}
+
+/// A file in a folder, and its archive.
+async fn one_file(content: &str) -> (tempfile::TempDir, std::path::PathBuf, Archive) {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("file");
+    fs::write(&path, content).unwrap();
+    let archive = export_all(place.path()).await;
+    (place, path, archive)
+}
+
+#[tokio::test]
+async fn a_file_of_another_mode_is_not_the_same() {
+    let (place, path, archive) = one_file("a key").await;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
+    let mode = || fs::metadata(&path).unwrap().mode() & 0o7777;
+    let report = import(&archive, place.path(), &ImportOptions::default()).await.unwrap();
+    assert_eq!((report.problems.len(), &report.problems[0].what[..], mode()), (1, "file", 0o604));
+    assert!(report.problems[0].why.contains("a file there has mode 604, not 6"), "{:?}", report.problems);
+
+    let report = import(&archive, place.path(), &ImportOptions::default().danger_overwrite()).await.unwrap();
+    assert_eq!((report.problems, report.counts[&ImportAction::Overwrite]), (vec![], 1));
+    assert_ne!(mode(), 0o604);
+    let plan = Directory::new(place.path()).plan(&archive, &ImportOptions::default()).await.unwrap();
+    assert_eq!(plan.count(ImportAction::Unchanged), 2, "{plan}");
+    assert!(plan.to_string().contains("compared by size and time, mode and owner"), "{plan}");
+}
+
+#[tokio::test]
+async fn content_is_compared_if_asked_for() {
+    let (place, path, archive) = one_file("before").await;
+    let time = fs::metadata(&path).unwrap().modified().unwrap();
+    // What a bad disk does, or somebody who does not want it seen.
+    let change = || {
+        fs::write(&path, "BEFORE").unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    };
+    change();
+    let directory = Directory::new(place.path());
+    let content = ImportOptions::default().compare_content();
+    for (options, action) in [
+        (ImportOptions::default(), ImportAction::Unchanged),
+        (ImportOptions::default().danger_overwrite(), ImportAction::Unchanged),
+        (content.clone(), ImportAction::Conflict),
+        (content.clone().danger_overwrite(), ImportAction::Overwrite),
+    ] {
+        change();
+        let plan = directory.plan(&archive, &options).await.unwrap();
+        assert_eq!(plan.count(action), if action == ImportAction::Unchanged { 2 } else { 1 }, "{options:?}: {plan}");
+        let counts = plan.counts.clone();
+        let report = directory.apply(&archive, plan).await.unwrap();
+        assert_eq!(report.counts, counts, "{options:?}");
+        let restored = if action == ImportAction::Overwrite { "before" } else { "BEFORE" };
+        assert_eq!(fs::read_to_string(&path).unwrap(), restored, "{options:?}");
+    }
+    // What became different after the plan was not planned to be replaced.
+    let plan = directory.plan(&archive, &content.clone().danger_overwrite()).await.unwrap();
+    assert!(plan.entries.iter().all(|entry| entry.what != "file"), "{plan}");
+    change();
+    let report = directory.apply(&archive, plan).await.unwrap();
+    assert_eq!(report.problems.len(), 1);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "BEFORE");
+}
+
+#[tokio::test]
+async fn content_of_sparse_files_is_compared_with_their_holes() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("sparse");
+    let file = fs::File::options().write(true).create(true).truncate(false).open(&path).unwrap();
+    let write = |at, text: &str| std::os::unix::fs::FileExt::write_all_at(&file, text.as_bytes(), at).unwrap();
+    write(0, "begin");
+    write(1 << 20, "middle");
+    file.set_len(3 << 20).unwrap();
+    file.set_modified(UNIX_EPOCH).unwrap();
+    let archive = export_all(place.path()).await;
+    let options = ImportOptions::default().compare_content();
+    let conflicts = async || {
+        file.set_modified(UNIX_EPOCH).unwrap();
+        let plan = Directory::new(place.path()).plan(&archive, &options).await.unwrap();
+        plan.count(ImportAction::Conflict)
+    };
+    assert_eq!(conflicts().await, 0);
+    for (at, before) in [(3, "i"), (700_000, "\0"), ((1 << 20) + 5, "e"), ((3 << 20) - 1, "\0")] {
+        write(at, "x");
+        assert_eq!(conflicts().await, 1, "{at}");
+        write(at, before);
+    }
+    assert_eq!(conflicts().await, 0);
+}
+
+#[tokio::test]
+async fn other_names_of_a_file_that_is_replaced_are_in_the_plan() {
+    let (place, path, _) = one_file("old").await;
+    fs::hard_link(&path, place.path().join("other")).unwrap();
+    let archive = export_all(place.path()).await;
+    fs::write(&path, "new").unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(UNIX_EPOCH).unwrap();
+    let directory = Directory::new(place.path());
+    let plan = directory.plan(&archive, &ImportOptions::default().danger_overwrite()).await.unwrap();
+    assert_eq!(plan.count(ImportAction::Overwrite), 2, "{plan}");
+    let report = directory.apply(&archive, plan).await.unwrap();
+    assert_eq!(report.problems, []);
+    let number = |name: &str| fs::metadata(place.path().join(name)).unwrap().ino();
+    assert_eq!(number("file"), number("other"));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+}
+
+#[tokio::test]
+async fn a_plan_lists_no_more_conflicts_than_a_person_can_read() {
+    let place = tempfile::tempdir().unwrap();
+    let names: Vec<_> = (0..3_000).map(|i| format!("f{i:04}")).collect();
+    for name in &names {
+        fs::write(place.path().join(name), "").unwrap();
+    }
+    let archive = archive(&names.iter().map(|name| file(name, "x")).collect::<Vec<_>>());
+    let directory = Directory::new(place.path());
+    let plan = directory.plan(&archive, &ImportOptions::default()).await.unwrap();
+    assert_eq!((plan.count(ImportAction::Conflict), plan.entries.len()), (3_000, 1_000));
+    assert!(plan.to_string().contains("and 2000 more: conflict"));
+    // What is to be replaced is listed whole: the apply does nothing else.
+    let plan = directory.plan(&archive, &ImportOptions::default().danger_overwrite()).await.unwrap();
+    assert_eq!(plan.entries.len(), 3_000);
+    assert_eq!(directory.apply(&archive, plan).await.unwrap().counts[&ImportAction::Overwrite], 3_000);
 }
 
 #[tokio::test]

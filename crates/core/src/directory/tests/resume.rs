@@ -93,6 +93,70 @@ async fn an_interrupted_restore_is_finished_by_the_next() {
 }
 
 #[tokio::test]
+async fn what_a_restore_could_not_set_does_not_stop_it_from_going_on() {
+    let place = Place::new();
+    let source = place.0.path().join("source");
+    fs::create_dir(&source).unwrap();
+    make(&source);
+    let archive = export_all(&source).await;
+    let target = place.0.path().join("target");
+    import(&archive.cut(15_000), &target, &ImportOptions::default()).await.unwrap_err();
+    // As on a file system that keeps no modes.
+    fs::set_permissions(target.join("d/e/again"), fs::Permissions::from_mode(0o606)).unwrap();
+    restore_over(&archive, &target).await;
+    assert_eq!(tree(&target), tree(&source));
+}
+
+#[tokio::test]
+async fn an_unfinished_restore_keeps_others_out() {
+    let place = Place::new();
+    let source = place.0.path().join("source");
+    fs::create_dir(&source).unwrap();
+    make(&source);
+    let first = export_all(&source).await;
+    // Another point of the same tree: the same counts and lengths, one name differs.
+    let rename = |from: &str, to: &str| {
+        fs::rename(source.join(from), source.join(to)).unwrap();
+        File::open(source.join("d")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    };
+    rename("d/none", "d/nine");
+    let second = export_all(&source).await;
+    assert_eq!((&first.facts, first.content.len()), (&second.facts, second.content.len()));
+    rename("d/nine", "d/none");
+    let options = ImportOptions::default();
+    let cut = first.content.len() - 2_000;
+
+    let target = place.0.path().join("target");
+    import(&first.cut(cut), &target, &options).await.unwrap_err();
+    let left = tree(&target);
+    let error = Directory::new(&target).plan(&second, &options).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    // Nor does a plan that was made when the folder was empty.
+    let plan = Directory::new(place.0.path().join("elsewhere")).plan(&second, &options).await.unwrap();
+    let mut stale = plan.clone();
+    stale.target = Directory::new(&target).to_string();
+    let error = Directory::new(&target).apply(&second, stale).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert_eq!(tree(&target), left);
+    restore_over(&first, &target).await;
+    assert_eq!(tree(&target), tree(&source));
+
+    // Below a folder that was there before, what was begun is as closed.
+    let target = place.0.path().join("used");
+    fs::create_dir(&target).unwrap();
+    fs::write(target.join("mine"), "").unwrap();
+    let plan = Directory::new(&target).plan(&first, &options).await.unwrap();
+    Directory::new(&target).apply(&first.cut(15_000), plan).await.unwrap_err();
+    assert!(target.join("d/.backstay-unfinished").exists(), "{:?}", tree(&target));
+    let begun = tree(&target.join("d"));
+    let report = import(&second, &target, &options).await.unwrap();
+    let problems: Vec<_> = report.problems.iter().filter(|p| p.what.starts_with('d')).collect();
+    assert_eq!(problems.len(), tree(&source.join("d")).len() + 1, "{problems:?}");
+    assert!(problems[0].why.contains("unfinished restore of something else"), "{problems:?}");
+    assert_eq!(tree(&target.join("d")), begun);
+}
+
+#[tokio::test]
 async fn a_dropped_restore_is_finished_by_the_next() {
     let place = Place::new();
     let source = place.0.path().join("source");

@@ -3,6 +3,7 @@
 //! The order matters. `Retry` belongs outside of `Limit`, so that a repeated call is counted again, and inside of
 //! `Observe`, so that an observer sees what the caller sees.
 
+mod as_of;
 mod limit;
 mod observe;
 mod prefix;
@@ -11,6 +12,7 @@ mod retry;
 mod retry_policy;
 mod retry_stream;
 
+pub use as_of::AsOf;
 pub use limit::{Limit, LimitOptions};
 pub use observe::{Observe, StoreCall};
 pub use prefix::Prefixed;

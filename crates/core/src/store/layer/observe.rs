@@ -231,6 +231,10 @@ impl ObjectStore for Observe {
         running.end(self.store.thaw(what, thaw).await)
     }
 
+    fn etag_of(&self, data: &Bytes) -> Option<String> {
+        self.store.etag_of(data)
+    }
+
     fn locate(&self, key: &Key) -> Option<Location> {
         self.store.locate(key)
     }

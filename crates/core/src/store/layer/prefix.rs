@@ -160,6 +160,10 @@ impl ObjectStore for Prefixed {
         self.store.thaw(&self.outer_ref(what)?, thaw).await
     }
 
+    fn etag_of(&self, data: &Bytes) -> Option<String> {
+        self.store.etag_of(data)
+    }
+
     fn locate(&self, key: &Key) -> Option<Location> {
         self.store.locate(&self.outer(key).ok()?)
     }

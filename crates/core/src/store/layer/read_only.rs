@@ -96,6 +96,10 @@ impl ObjectStore for ReadOnly {
         self.0.thaw(what, thaw).await
     }
 
+    fn etag_of(&self, data: &Bytes) -> Option<String> {
+        self.0.etag_of(data)
+    }
+
     fn locate(&self, key: &Key) -> Option<Location> {
         self.0.locate(key)
     }

@@ -160,6 +160,10 @@ impl ObjectStore for Retry {
         self.policy.run(|| self.store.thaw(what, thaw)).await
     }
 
+    fn etag_of(&self, data: &Bytes) -> Option<String> {
+        self.store.etag_of(data)
+    }
+
     fn locate(&self, key: &Key) -> Option<Location> {
         self.store.locate(key)
     }

@@ -16,7 +16,7 @@ pub(super) struct State {
     /// The contents of each key, the oldest first; never empty.
     objects: BTreeMap<String, Vec<Content>>,
     uploads: BTreeMap<String, UploadRef>,
-    /// Numbers handed out: etags, versions, uploads.
+    /// Numbers handed out: versions, uploads.
     serial: u64,
 }
 
@@ -44,6 +44,7 @@ impl State {
         &mut self,
         key: &Key,
         data: Bytes,
+        etag: String,
         options: &PutOptions,
         versioned: bool,
         now: Timestamp,
@@ -58,7 +59,7 @@ impl State {
                 PutMode::Overwrite => {}
             }
         }
-        let mut meta = ObjectMeta::new(key.clone(), data.len() as u64, now).with_etag(self.next("e"));
+        let mut meta = ObjectMeta::new(key.clone(), data.len() as u64, now).with_etag(etag);
         meta.lock = options.lock;
         Ok(self.push(meta, data, versioned))
     }
@@ -78,11 +79,10 @@ impl State {
         let Some(contents) = self.objects.get_mut(what.key.as_str()) else { return Ok(()) };
         match &what.version {
             None if versioned => {
-                if contents.last().is_some_and(|newest| !newest.meta.delete_marker) {
-                    let mut marker = ObjectMeta::new(what.key.clone(), 0, now);
-                    marker.delete_marker = true;
-                    self.push(marker, Bytes::new(), versioned);
-                }
+                // On top of another marker too, as S3 does.
+                let mut marker = ObjectMeta::new(what.key.clone(), 0, now);
+                marker.delete_marker = true;
+                self.push(marker, Bytes::new(), versioned);
                 return Ok(());
             }
             None => {
@@ -102,13 +102,17 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn protect(&mut self, what: &ObjectRef, lock: &Lock) -> Result<()> {
+    pub(super) fn protect(&mut self, what: &ObjectRef, lock: &Lock, now: Timestamp) -> Result<()> {
         let contents = self.objects.get_mut(what.key.as_str()).map(Vec::as_mut_slice).unwrap_or_default();
         let content = match &what.version {
             None => contents.last_mut(),
             version => contents.iter_mut().find(|content| content.meta.version == *version),
         };
         let content = content.filter(|content| !content.meta.delete_marker).ok_or_else(|| absent(&what.key))?;
+        let weaker = |old: Lock| lock.until < old.until || (lock.bypassable && !old.bypassable);
+        if content.meta.lock.is_some_and(|old| old.until > Some(now) && lock.until.is_some() && weaker(old)) {
+            return Err(Error::new(ErrorKind::Locked, "a lock is never weakened").with("key", &what.key));
+        }
         content.meta.lock = Some(content.meta.lock.map_or(*lock, |old| old.extended_by(lock)));
         Ok(())
     }
@@ -130,7 +134,7 @@ impl State {
                 if lines.is_empty() {
                     continue;
                 }
-                if let Some(folder) = folder_of(key, prefix).filter(|_| options.folders) {
+                if let Some(folder) = prefix.folder_of(key).filter(|_| options.folders) {
                     from = Bound::Included(after_folder(folder.as_str()));
                     page.push(ListEntry::Folder(folder));
                     continue 'range;
@@ -204,12 +208,6 @@ fn lines(contents: &[Content], versions: bool) -> Vec<ObjectMeta> {
         true => newest_first.map(line).collect(),
         false => newest_first.take(1).map(line).filter(|meta| !meta.delete_marker).collect(),
     }
-}
-
-fn folder_of(key: &str, prefix: &Prefix) -> Option<Prefix> {
-    let start = prefix.as_str().len();
-    let end = start + key[start..].find('/')? + 1;
-    Prefix::new(&key[..end]).ok()
 }
 
 fn not_locked(content: &Content, now: Timestamp) -> Result<()> {

@@ -88,6 +88,6 @@ async fn a_create_succeeds_over_a_delete_marker_and_versions_stay() {
             _ => None,
         })
         .collect();
-    assert_eq!(lines.len(), 3);
+    assert_eq!(lines.len(), 4);
     assert_eq!(versions, [second.version.unwrap(), first.version.unwrap()]);
 }

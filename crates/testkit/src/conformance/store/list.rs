@@ -1,6 +1,7 @@
 //! Listings: complete, in the byte order of the keys, from any place.
 
 use backstay_core::store::{ListEntry, ListOptions, ObjectStore, ObjectStoreExt, Prefix};
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{Outcome, cases, ensure, key, names};
@@ -9,6 +10,7 @@ cases! {
     an_empty_store_lists_nothing: Nothing,
     listings_are_in_byte_order: Nothing,
     listings_tell_size_time_and_etag: Nothing,
+    an_etag_that_is_foretold_proves_content: Nothing,
     a_prefix_is_a_beginning_of_bytes: Nothing,
     a_listing_can_start_after_any_string: Nothing,
     deeper_keys_fold_into_folders: Nothing,
@@ -80,6 +82,19 @@ async fn listings_tell_size_time_and_etag(store: &dyn ObjectStore) -> Outcome {
     ensure!(meta.etag == put.etag, "the put answered {:?}, the listing {:?}", put.etag, meta.etag);
     let apart = meta.last_modified.as_second() - put.last_modified.as_second();
     ensure!(apart.abs() <= 1, "the put answered {}, the listing {}", put.last_modified, meta.last_modified);
+    Ok(())
+}
+
+async fn an_etag_that_is_foretold_proves_content(store: &dyn ObjectStore) -> Outcome {
+    let (ours, other) = (Bytes::from_static(b"ours!"), Bytes::from_static(b"other"));
+    let Some(foretold) = store.etag_of(&ours) else { return Ok(()) };
+    ensure!(store.etag_of(&other).is_some_and(|etag| etag != foretold), "two contents have the etag {foretold}");
+    store.put_new(&key("a")?, ours).await?;
+    let lines: Vec<ListEntry> = store.list(&Prefix::all(), &ListOptions::default()).try_collect().await?;
+    let [ListEntry::Object(meta)] = lines.as_slice() else {
+        return Err(super::Broken(format!("one object was put, listed are {lines:?}")));
+    };
+    ensure!(meta.etag.as_ref() == Some(&foretold), "foretold was {foretold}, the listing tells {:?}", meta.etag);
     Ok(())
 }
 

@@ -15,6 +15,8 @@ cases! {
     an_object_can_be_locked_later: Locks,
     a_lock_is_never_shortened: Locks,
     a_locked_object_is_not_overwritten: NoVersionsButLocks,
+    a_locked_version_stays_under_others: VersionsAndLocks,
+    an_older_version_can_be_locked: VersionsAndLocks,
     a_lock_on_nothing_is_not_found: Locks,
 }
 
@@ -79,6 +81,37 @@ async fn a_locked_object_is_not_overwritten(store: &dyn ObjectStore) -> Outcome 
     let overwrite = store.put(&key("a")?, Bytes::from_static(b"new"), &PutOptions::overwrite()).await;
     fails("an overwrite", ErrorKind::Locked, overwrite)?;
     stays(store).await
+}
+
+/// An overwrite and a delete marker may come over a locked version; it stays below them.
+async fn a_locked_version_stays_under_others(store: &dyn ObjectStore) -> Outcome {
+    let options = PutOptions::default().with_lock(lock(store, 5).await?);
+    let locked = store.put(&key("a")?, Bytes::from_static(b"kept"), &options).await?.version;
+    store.put(&key("a")?, Bytes::from_static(b"new"), &PutOptions::overwrite()).await?;
+    store.delete(&[key("a")?.into()]).await?.remove(0).result?;
+    let mut what = ObjectRef::from(key("a")?);
+    what.version = locked.clone();
+    fails("a delete", ErrorKind::Locked, store.delete(&[what]).await?.remove(0).result)?;
+    let mut options = GetOptions::default();
+    options.version = locked;
+    let body: Vec<Bytes> = store.get(&key("a")?, &options).await?.body.try_collect().await?;
+    ensure!(body.concat() == b"kept", "the locked content is gone");
+    Ok(())
+}
+
+async fn an_older_version_can_be_locked(store: &dyn ObjectStore) -> Outcome {
+    let mut old = ObjectRef::from(key("a")?);
+    let mut new = old.clone();
+    old.version = store.put_new(&key("a")?, "old").await?.version;
+    new.version = store.put(&key("a")?, Bytes::from_static(b"new"), &PutOptions::overwrite()).await?.version;
+    store.protect(&old, &lock(store, 5).await?).await?;
+    let mut options = HeadOptions::default();
+    options.version = old.version.clone();
+    ensure!(store.head(&key("a")?, &options).await?.lock.is_some(), "head of the locked version tells no lock");
+    fails("a delete", ErrorKind::Locked, store.delete(&[old]).await?.remove(0).result)?;
+    store.delete(&[new]).await?.remove(0).result?;
+    ensure!(store.get_bytes(&key("a")?, 10).await? == "old", "the newer version was locked instead");
+    Ok(())
 }
 
 async fn a_lock_on_nothing_is_not_found(store: &dyn ObjectStore) -> Outcome {

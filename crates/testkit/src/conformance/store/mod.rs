@@ -54,6 +54,7 @@ enum Needs {
     Versions,
     Locks,
     NoVersionsButLocks,
+    VersionsAndLocks,
 }
 
 type Outcome = Result<(), Broken>;
@@ -73,7 +74,8 @@ impl Needs {
         match self {
             Self::CreateIfAbsent if !has.create_if_absent => Some("create_if_absent"),
             Self::Versions if !has.versions => Some("versions"),
-            Self::Locks | Self::NoVersionsButLocks if !has.locks => Some("locks"),
+            Self::Locks | Self::NoVersionsButLocks | Self::VersionsAndLocks if !has.locks => Some("locks"),
+            Self::VersionsAndLocks if !has.versions => Some("versions"),
             Self::NoVersionsButLocks if has.versions => Some("locks without versions"),
             _ => None,
         }

@@ -13,6 +13,7 @@ use super::{Broken, Outcome, cases, ensure, fails, key, names};
 cases! {
     older_contents_stay_readable: Versions,
     versions_are_listed_the_newest_first: Versions,
+    versions_are_told_with_their_times: Versions,
     a_delete_adds_a_marker: Versions,
     a_version_is_deleted_by_its_id_for_good: Versions,
 }
@@ -61,6 +62,24 @@ async fn versions_are_listed_the_newest_first(store: &dyn ObjectStore) -> Outcom
     let expected = [("a", Some(&new), true), ("a", Some(&old), false), ("b", lines[2].version.as_ref(), true)];
     ensure!(told == expected, "expected {expected:?}, got {told:?}");
     ensure!(names(store, "", &ListOptions::default()).await? == ["a", "b"], "a plain listing repeats keys");
+    Ok(())
+}
+
+/// Delete markers too: a reader finds what was there at a moment by these times alone. A store may round to the second.
+async fn versions_are_told_with_their_times(store: &dyn ObjectStore) -> Outcome {
+    let second = std::time::Duration::from_secs(1);
+    let begun = store.now().await? - second;
+    two_versions(store).await?;
+    store.delete(&[key("a")?.into()]).await?.remove(0).result?;
+    store.put_new(&key("b")?, "x").await?;
+    let ended = store.now().await? + second;
+    let lines = all(store).await?;
+    let times: Vec<_> = lines.iter().filter(|meta| meta.key.as_str() == "a").map(|meta| meta.last_modified).collect();
+    ensure!(times.len() == 3 && times.is_sorted_by(|a, b| a >= b), "the newest first: {times:?}");
+    ensure!(times.iter().all(|time| (begun..=ended).contains(time)), "{times:?} are not within {begun} and {ended}");
+    let mut options = ListOptions::versions();
+    options.start_after = Some("a".to_owned());
+    ensure!(names(store, "", &options).await? == ["b"], "versions of the key to start after are listed");
     Ok(())
 }
 

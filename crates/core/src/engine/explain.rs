@@ -1,0 +1,271 @@
+//! Everything that is known of one point, in words.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::builder::Backstay;
+use crate::engine::prune::PruneRequest;
+use crate::engine::verify::complaints;
+use crate::error::{ErrorKind, Result};
+use crate::name::{Name, PointId, RunId};
+use crate::source::Facts;
+use crate::store::{ListEntry, ListOptions, Prefix};
+use crate::vault::Vault;
+use crate::vault::details::DetailLine;
+use crate::vault::items::details;
+use crate::vault::layout::{self, MarkName};
+use crate::vault::lookback::doubt_of;
+use crate::vault::manifest::{Component, Outcome, Status};
+use crate::vault::points::list_run;
+
+/// What is known of a point. `Display` says it in words.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The point.
+    pub point: PointId,
+    /// The vault and its store.
+    pub place: String,
+    /// Who signed it.
+    pub signer: String,
+    /// Whether every component is in it.
+    pub status: Status,
+    /// When the run began and stored its last byte, by its host's clock.
+    pub started: Timestamp,
+    /// See [`started`](Self::started).
+    pub completed: Timestamp,
+    /// When the store took the commit in, by the store's clock.
+    pub committed: Timestamp,
+    /// The newest point of the tier when the run began.
+    pub previous: Option<RunId>,
+    /// The caller's labels.
+    pub labels: BTreeMap<String, String>,
+    /// The key that it is sealed to; none if nothing is sealed.
+    pub epoch: Option<Name>,
+    /// Whether an identity given opens it. Without it `complaints` and `configuration` stay empty.
+    pub key: bool,
+    /// Its components.
+    pub components: Vec<ExplainedComponent>,
+    /// What the exporters said is missing, torn or failed.
+    pub complaints: Vec<String>,
+    /// Marks beside it that count.
+    pub marks: Vec<ExplainedMark>,
+    /// Keys of its proofs. Whether they are signed shows when they are read.
+    pub proofs: Vec<String>,
+    /// Keys of the records of its copies.
+    pub copies: Vec<String>,
+    /// Why it is in doubt, if it is.
+    pub doubt: Option<String>,
+    /// What retention says of it and why, where the program knows its tier.
+    pub retention: Option<String>,
+    /// The configuration that made it, without secrets.
+    pub configuration: Option<Facts>,
+    /// Marks that do not count, each with the reason.
+    pub strange: Vec<String>,
+}
+
+/// A component of an explained point.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ExplainedComponent {
+    /// Its name.
+    pub name: Name,
+    /// Its kind.
+    pub kind: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The moment that it shows, where told.
+    pub cut_at: Option<Timestamp>,
+    /// What it truly is, where told.
+    pub identity: Option<String>,
+    /// Plain bytes.
+    pub bytes: u64,
+    /// Stored bytes.
+    pub stored: u64,
+    /// Stored objects and snapshots.
+    pub objects: u64,
+}
+
+/// A mark of an explained point.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ExplainedMark {
+    /// "hold-audit", "deleted".
+    pub what: String,
+    /// Who signed it.
+    pub by: String,
+    /// When the store took it in.
+    pub at: Timestamp,
+    /// Why, in its maker's words.
+    pub reason: String,
+}
+
+impl Vault {
+    /// Tells everything that is known of a point: who signed it, its times by both clocks, its components, marks with who,
+    /// when and why, proofs, copies, and what is strange about it. Retention is told by
+    /// [`Backstay::explain`](crate::engine::Backstay::explain), which knows the tiers.
+    ///
+    /// # Errors
+    /// As [`Points::get`](crate::vault::Points::get): there is no point, or it cannot be trusted, and why.
+    pub async fn explain(&self, point: &PointId) -> Result<Explanation> {
+        explain(self, point).await.map_err(|error| error.operation("explain").with("point", point))
+    }
+}
+
+impl Backstay {
+    /// As [`Vault::explain`], with what retention says of the point now.
+    ///
+    /// # Errors
+    /// As [`Vault::explain`].
+    pub async fn explain(&self, point: &PointId) -> Result<Explanation> {
+        let mut explanation = self.vault().explain(point).await?;
+        if point.source == self.0.source && self.0.tier(point.tier.as_str()).is_ok() {
+            let plan = PruneRequest::new(self.0.clone(), point.tier.to_string()).plan().await;
+            explanation.retention = match plan {
+                Ok(plan) => plan
+                    .steps
+                    .iter()
+                    .find(|step| step.id == *point)
+                    .map(|step| format!("{}: {}", step.action, step.reason)),
+                Err(error) => Some(format!("it cannot be told: {error}")),
+            };
+        }
+        Ok(explanation)
+    }
+}
+
+async fn explain(vault: &Vault, id: &PointId) -> Result<Explanation> {
+    let point = vault.read_point(id).await?;
+    let manifest = &point.manifest;
+    let mut explanation = Explanation {
+        point: id.clone(),
+        place: vault.to_string(),
+        signer: point.signer.clone(),
+        status: manifest.status,
+        started: manifest.started,
+        completed: manifest.completed,
+        committed: point.committed,
+        previous: manifest.previous.clone(),
+        labels: manifest.labels.clone(),
+        epoch: manifest.epoch.as_ref().map(|epoch| epoch.name.clone()),
+        key: false,
+        components: manifest.components.iter().map(ExplainedComponent::from).collect(),
+        complaints: Vec::new(),
+        marks: Vec::new(),
+        proofs: keys(vault, &layout::proofs_of(id)?).await?,
+        copies: keys(vault, &layout::copies_of(id)?).await?,
+        doubt: doubt_of(vault, &point).await?,
+        retention: None,
+        configuration: None,
+        strange: Vec::new(),
+    };
+    let run = list_run(vault, id).await?;
+    for name in run.iter().flat_map(|run| &run.marks) {
+        explanation.mark(vault, id, name).await?;
+    }
+    match vault.unlock(manifest.epoch.as_ref()).await {
+        Ok(_) => explanation.key = true,
+        Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::NotFound) => return Ok(explanation),
+        Err(error) => return Err(error),
+    }
+    let mut lines = details(vault, manifest);
+    while let Some(line) = lines.next().await {
+        match line {
+            Ok(DetailLine::Configuration(line)) => explanation.configuration = Some(Facts::of(&line)?),
+            Ok(DetailLine::Component(line)) => explanation.complaints.extend(complaints(&line)),
+            // What follows are items, and there may be a million of them.
+            Ok(DetailLine::Item(_)) => break,
+            Err(error) => {
+                explanation.strange.push(format!("its details: {error}"));
+                break;
+            }
+        }
+    }
+    Ok(explanation)
+}
+
+async fn keys(vault: &Vault, prefix: &Prefix) -> Result<Vec<String>> {
+    let mut keys = Vec::new();
+    let mut listing = vault.store().list(prefix, &ListOptions::default());
+    while let Some(entry) = listing.next().await {
+        if let ListEntry::Object(meta) = entry? {
+            keys.push(meta.key.to_string());
+        }
+    }
+    Ok(keys)
+}
+
+impl Explanation {
+    async fn mark(&mut self, vault: &Vault, id: &PointId, name: &MarkName) -> Result<()> {
+        match vault.get_mark(id, name).await {
+            Ok(found) => self.marks.push(ExplainedMark {
+                what: name.to_string(),
+                by: found.signer.principal,
+                at: found.meta.last_modified,
+                reason: found.mark.reason,
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
+                self.strange.push(format!("{name} does not count: {error}"));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+impl From<&Component> for ExplainedComponent {
+    fn from(component: &Component) -> Self {
+        Self {
+            name: component.name.clone(),
+            kind: component.kind.clone(),
+            outcome: component.outcome,
+            cut_at: component.cut_at,
+            identity: component.identity.clone(),
+            bytes: component.bytes,
+            stored: component.objects.iter().map(|object| object.bytes).sum(),
+            objects: (component.objects.len() + component.snapshots.len()) as u64,
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { point, place, signer, status, started, completed, committed, .. } = self;
+        let status = format!("{status:?}").to_lowercase();
+        writeln!(f, "{point} in {place}: {status}, signed by {signer}")?;
+        writeln!(f, "  its host ran it from {started} to {completed}; the store took it in at {committed}")?;
+        self.doubt.iter().try_for_each(|doubt| writeln!(f, "  DOUBTFUL until it is accepted: {doubt}"))?;
+        for component in &self.components {
+            let ExplainedComponent { name, kind, outcome, bytes, stored, objects, .. } = component;
+            let outcome = format!("{outcome:?}").to_lowercase();
+            write!(f, "  component {name} ({kind}): {outcome}, {bytes} bytes, {stored} stored in {objects} objects")?;
+            component.cut_at.iter().try_for_each(|cut| write!(f, ", as of {cut}"))?;
+            component.identity.iter().try_for_each(|identity| write!(f, ", of {identity}"))?;
+            writeln!(f)?;
+        }
+        self.complaints.iter().try_for_each(|complaint| writeln!(f, "  missing or torn: {complaint}"))?;
+        self.labels.iter().try_for_each(|(name, value)| writeln!(f, "  label {name}: {value}"))?;
+        self.previous.iter().try_for_each(|previous| writeln!(f, "  the point before it: {previous}"))?;
+        match (&self.epoch, self.key) {
+            (None, _) => writeln!(f, "  it is not sealed")?,
+            (Some(epoch), true) => writeln!(f, "  sealed to {epoch}, which an identity given opens")?,
+            (Some(epoch), false) => writeln!(f, "  sealed to {epoch}: NO IDENTITY GIVEN OPENS IT")?,
+        }
+        for ExplainedMark { what, by, at, reason } in &self.marks {
+            writeln!(f, "  {what} by {by} at {at}: {reason}")?;
+        }
+        self.retention.iter().try_for_each(|retention| writeln!(f, "  retention: {retention}"))?;
+        let none = |keys: &[String]| if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
+        writeln!(f, "  proofs: {}; copies: {}", none(&self.proofs), none(&self.copies))?;
+        self.strange.iter().try_for_each(|strange| writeln!(f, "  look at: {strange}"))?;
+        match &self.configuration {
+            Some(configuration) => write!(f, "  made with: {configuration}"),
+            None => write!(f, "  made with: not known without the key"),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Runs that died, and sweeps over them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backstay::engine::{SweepPlan, SweepReport};
+use backstay::{Backstay, ErrorKind, PointId};
+use backstay_testkit::fault::{Fault, FaultyStore, Rule};
+
+use super::{World, exporter, program};
+
+pub const TEXT: &[u8] = b"content";
+/// Longer than the longest run and the grace, shorter than twice the longest run.
+pub const DEAD: Duration = Duration::from_secs(9 * 24 * 3600);
+
+/// A world with one good point and a run that died when its `k`-th call was due; whose it is.
+pub async fn died_at(k: u64) -> (World, PointId, PointId) {
+    let world = World::new(3).await;
+    let good = world.backstay(&[("rows", TEXT)]).await.backup("daily").await.expect("a well world").id;
+    world.clock.advance(Duration::from_secs(3600));
+    let dead = crash(&world, k, 5).await;
+    (world, good, dead)
+}
+
+pub async fn crash(world: &World, k: u64, seed: u64) -> PointId {
+    let store = FaultyStore::new(Arc::new(world.store.clone()));
+    let vault = world.open(store.clone(), seed).await.expect("it opens");
+    store.reset_calls();
+    store.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).from(k));
+    let error = program(vault, exporter(&[("rows", TEXT)])).backup("daily").await.expect_err("it dies");
+    error.context("point").expect("it says which").parse().expect("a point")
+}
+
+pub async fn sweep(backstay: &Backstay) -> (SweepPlan, SweepReport) {
+    let plan = backstay.sweep().plan().await.expect("a plan");
+    let shown = (*plan).clone();
+    (shown, plan.apply().await.expect("a sweep"))
+}
+
+pub fn of<'a>(keys: &'a [String], id: &PointId) -> Vec<&'a String> {
+    keys.iter().filter(|key| key.contains(&id.run.to_string())).collect()
+}
