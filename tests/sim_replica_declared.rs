@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay::engine::{PruneAction, PrunePlan, ReplicaStatus, VerifyReport};
-use backstay::store::Operation;
-use backstay::{Backstay, Depth, ErrorKind, Keep, PointId, Tier, Vault};
+use backstay::store::{ObjectStoreExt, Operation};
+use backstay::{Backstay, Depth, ErrorKind, Keep, MemoryStore, PointId, Tier, Vault};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::mock::MockImporter;
 use support::pair::Pair;
@@ -260,4 +260,60 @@ async fn the_newest_point_is_found_wherever_it_is() {
     store.heal();
     pair.remove(&format!("points/{}.json", points[2])).await;
     assert_eq!(both.points().latest("db").await.expect("here").id, points[1]);
+}
+
+/// The status that looks for every object.
+async fn told_of_all(backstay: &Backstay) -> ReplicaStatus {
+    backstay.status().copies().await.expect("a status").tiers[0].replicas[0].clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_lost_in_a_replica_is_told_and_sent_again() {
+    let (pair, points) = Pair::with_points(1, 3, TEXT).await;
+    pair.replicate().await;
+    let backstay = pair.program(pair.replica(pair.store.clone()).await.expect("it opens")).await;
+    assert_eq!(told_of_all(&backstay).await.pending, 0);
+    for place in ["items", "details"] {
+        let lost = pair.keys(place).await.into_iter().find(|key| key.contains(&points[1].run.to_string()));
+        let lost = lost.expect("it has one");
+        let bytes = pair.read(&lost).await;
+        pair.remove(&lost).await;
+        assert_eq!(told(&backstay).await.pending, 0, "only the newest is looked at unless more is asked for");
+        let status = told_of_all(&backstay).await;
+        assert_eq!((status.pending, status.newest.as_ref()), (1, Some(&points[2])), "{status}");
+        let report = pair.replicate().await;
+        assert_eq!((report.copied.as_slice(), report.bytes), (&points[1..2], bytes.len() as u64));
+        assert_eq!(pair.read(&lost).await, bytes);
+        assert_eq!(told_of_all(&backstay).await.pending, 0);
+    }
+    // Nothing is put over what stands there; it is for a person to remove.
+    let cut = pair.keys("items").await.into_iter().find(|key| key.contains(&points[2].run.to_string()));
+    pair.overwrite(&cut.clone().expect("it has one"), "short").await;
+    assert_eq!(told(&backstay).await.newest.as_ref(), Some(&points[1]));
+    let error = pair.copy(pair.world.store.clone(), pair.store.clone()).await.expect_err("it cannot be mended");
+    assert!(error.kind() == ErrorKind::Partial && error.to_string().contains(&cut.expect("one")), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_platform_copied_in_part_is_pending() {
+    let (pair, points) = Pair::with_points(1, 3, TEXT).await;
+    let copy = MemoryStore::new().with_clock(Arc::new(pair.world.clock.clone()));
+    let late = |key: &str| key.starts_with("items/") && key.contains(&points[1].run.to_string());
+    let (later, sooner): (Vec<_>, Vec<_>) = pair.world.keys("").await.into_iter().partition(|key| late(key));
+    let carry = async |keys: &[String]| {
+        for key in keys {
+            let bytes = pair.world.read(key).await;
+            copy.put_new(&key.parse().expect("a key"), bytes).await.expect("memory takes it");
+        }
+    };
+    carry(&sooner).await;
+    let replica = pair.world.open(copy.clone(), 70).await.expect("the same vault");
+    let backstay = pair.program(replica).await;
+    let status = told_of_all(&backstay).await;
+    assert_eq!((status.pending, status.newest.as_ref()), (1, Some(&points[2])), "{status}");
+    assert_eq!(status.lag.expect("a lag").as_hours(), 48);
+    carry(&later).await;
+    let status = told_of_all(&backstay).await;
+    assert_eq!((status.pending, status.error), (0, None));
+    assert_eq!(oldest(&backstay).await.0, PruneAction::Tombstone, "it is there whole");
 }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Unit, Zoned};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
-use crate::engine::prune_facts::TierFacts;
+use crate::engine::prune_facts::{TierFacts, is_tampering};
 use crate::engine::replicate::would_keep;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
@@ -18,7 +18,10 @@ use crate::tier::Tier;
 use crate::vault::Vault;
 use crate::vault::layout;
 use crate::vault::points::{Listed, list_run};
-use crate::vault::prove::not_listed;
+use crate::vault::prove::{not_listed, stored_by_run};
+
+/// Objects and bytes by run.
+type Stored = BTreeMap<PointId, (u64, u64)>;
 
 /// How far a replica is behind.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,11 +29,11 @@ use crate::vault::prove::not_listed;
 pub struct ReplicaStatus {
     /// Which.
     pub replica: String,
-    /// Points that it lacks and would keep.
+    /// Points that it would keep and does not have, or not whole.
     pub pending: u64,
     /// How old the oldest of them is.
     pub lag: Option<SignedDuration>,
-    /// The newest point that is there.
+    /// The newest point that is there, with all its objects.
     pub newest: Option<PointId>,
     /// Why nothing can be said of it, if so.
     pub error: Option<String>,
@@ -90,8 +93,15 @@ impl<'a> TierReplica<'a> {
         Ok(awaited)
     }
 
-    /// How far it is behind these points of the origin.
-    pub(crate) fn status(&self, points: &[PointSummary], now: &Zoned) -> ReplicaStatus {
+    /// How far it is behind these points of the origin. Whoever copies may be a platform, which knows no order: so all of
+    /// the newest one's objects must be there, and if `every` is asked for, of every other's.
+    pub(crate) async fn status(
+        &self,
+        origin: &Vault,
+        points: &[PointSummary],
+        now: &Zoned,
+        every: bool,
+    ) -> ReplicaStatus {
         let mut status = ReplicaStatus {
             replica: self.name.to_owned(),
             pending: 0,
@@ -99,14 +109,66 @@ impl<'a> TierReplica<'a> {
             newest: None,
             error: self.found.as_ref().err().map(ToString::to_string),
         };
-        let Ok(found) = &self.found else { return status };
+        if let Ok(found) = &self.found
+            && let Err(error) = self.compare(origin, found, points, now, every, &mut status).await
+        {
+            status.error = Some(error.to_string());
+        }
+        status
+    }
+
+    async fn compare(
+        &self,
+        origin: &Vault,
+        found: &TierFacts,
+        points: &[PointSummary],
+        now: &Zoned,
+        every: bool,
+        status: &mut ReplicaStatus,
+    ) -> Result<()> {
         let there = present(found);
         let wanted = self.wanted(found, points, now);
-        let pending = points.iter().filter(|point| wanted.contains_key(&point.id) && !there.contains(&point.id));
-        status.pending = pending.clone().count() as u64;
-        status.lag = pending.map(|point| now.timestamp().duration_since(point.time)).max();
-        status.newest = found.points.iter().map(|point| &point.id).max_by_key(|id| &id.run).cloned();
-        status
+        let mut stored = None;
+        for point in points.iter().rev().filter(|point| wanted.contains_key(&point.id)) {
+            let is_whole = match (there.contains(&point.id), &status.newest) {
+                (false, _) => false,
+                (true, Some(_)) if !every => true,
+                (true, None) => self.is_whole(origin, found, &point.id).await?,
+                (true, Some(_)) => {
+                    if stored.is_none() {
+                        stored = Some(self.stored(origin, &point.id).await?);
+                    }
+                    let equal =
+                        stored.as_ref().is_some_and(|(ours, theirs)| ours.get(&point.id) == theirs.get(&point.id));
+                    equal || self.is_whole(origin, found, &point.id).await?
+                }
+            };
+            if is_whole {
+                status.newest.get_or_insert_with(|| point.id.clone());
+            } else {
+                status.pending += 1;
+                status.lag = Some(now.timestamp().duration_since(point.time));
+            }
+        }
+        // What the origin has no more is for the replica to keep.
+        let newest = found.points.iter().map(|point| &point.id).max_by_key(|id| &id.run);
+        let is_only_there = |id: &&PointId| !points.iter().any(|point| point.id == **id);
+        status.newest = newest.filter(is_only_there).cloned().or(status.newest.take());
+        Ok(())
+    }
+
+    /// What two listings of the tier tell of each run, in the origin and in the replica.
+    async fn stored(&self, origin: &Vault, PointId { source, tier, .. }: &PointId) -> Result<(Stored, Stored)> {
+        let ours = stored_by_run(origin.store(), source, tier).await?;
+        Ok((ours, stored_by_run(self.vault.store(), source, tier).await?))
+    }
+
+    async fn is_whole(&self, origin: &Vault, found: &TierFacts, id: &PointId) -> Result<bool> {
+        match self.lacks(origin, found, id).await {
+            // It cannot be trusted at the origin, which is told there.
+            Err(error) if is_tampering(error.kind()) || error.kind() == ErrorKind::NotFound => Ok(true),
+            lacks => Ok(lacks?.is_none()),
+        }
     }
 
     /// What the replica would keep if it had these points besides its own.

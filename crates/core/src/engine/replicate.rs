@@ -18,6 +18,7 @@ use crate::name::{Name, PointId};
 use crate::retention::{Action, PointState, PointSummary, RetentionPolicy};
 use crate::source::Problem;
 use crate::vault::points::Point;
+use crate::vault::prove::{not_listed, stored_by_run};
 use crate::vault::{Purpose, Status, Vault, VaultId};
 
 /// Copies points from a vault into a second one, from which everything can be restored when the first is lost.
@@ -29,7 +30,7 @@ use crate::vault::{Purpose, Status, Vault, VaultId};
 /// * Complete and partial points are copied, the newest first. Points whose clocks contradict each other wait until they are
 ///   accepted at the origin. Unsigned, forged and damaged ones are reported and never copied.
 /// * Deletions, holds, acceptances and every other mark of the origin stay there: the replica has its own.
-/// * What is here at its size is not sent again. Two replicators at once do no harm.
+/// * What is here at its size is not sent again; what was lost here since is. Two replicators at once do no harm.
 /// * Snapshots on platforms stay where they are: only what the manifest says of them is copied.
 ///
 /// Bandwidth is bounded by a [`Limit`](crate::store::layer::Limit) around either store, memory by the replica's budget.
@@ -82,7 +83,7 @@ pub struct ReplicationPlan {
     pub made_at: Timestamp,
     /// One step for each point to copy, newest first.
     pub steps: Vec<ReplicationStep>,
-    /// Points of the origin that are here.
+    /// Points of the origin that are here, whole as far as listings tell.
     pub present: u64,
     /// Points of the origin that the replica's retention would not keep.
     pub unwanted: u64,
@@ -148,7 +149,8 @@ impl Replicator {
         self
     }
 
-    /// Compares the two vaults, and changes nothing. Reads the manifests of the points that are to be copied, no others.
+    /// Compares the two vaults, and changes nothing. Lists both, and reads the manifests of the points that are to be copied,
+    /// no others.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) if the replica was not opened as one of this origin; what the stores answer.
@@ -206,7 +208,8 @@ impl Replicator {
             .cloned()
             .collect();
         let (known, new): (Vec<_>, Vec<_>) = there.points.into_iter().partition(|point| present.contains(&point.id));
-        plan.present += known.len() as u64;
+        let damaged = self.damaged(source, tier, &here.points, &known).await?;
+        plan.present += (known.len() - damaged.len()) as u64;
         let (doubtful, new): (Vec<_>, Vec<_>) = new.into_iter().partition(|point| point.state == PointState::Doubtful);
         for point in doubtful {
             let why = there.protected.get(&point.id).map_or("doubtful", String::as_str);
@@ -235,7 +238,39 @@ impl Replicator {
             let reason = chosen.get(&id)?.clone();
             Some(ReplicationStep { reason, ..step })
         }));
+        plan.steps.extend(damaged.into_iter().filter(|step| chosen.contains_key(&step.id)));
         Ok(())
+    }
+
+    /// Points that stand in both vaults, and of which objects were lost here since.
+    async fn damaged(
+        &self,
+        source: &Name,
+        tier: &Name,
+        here: &[PointSummary],
+        known: &[PointSummary],
+    ) -> Result<Vec<ReplicationStep>> {
+        let mut damaged = Vec::new();
+        if known.is_empty() {
+            return Ok(damaged);
+        }
+        let stored_there = stored_by_run(self.origin.store(), source, tier).await?;
+        let stored_here = stored_by_run(self.here.store(), source, tier).await?;
+        let stands: BTreeSet<&PointId> = here.iter().map(|point| &point.id).collect();
+        let differs = |id: &PointId| stored_here.get(id) != stored_there.get(id);
+        for PointSummary { id, .. } in known.iter().filter(|point| stands.contains(&point.id) && differs(&point.id)) {
+            let point = match self.here.read_point(id).await {
+                // What stands here in its name is told when the replica is verified; nothing can be put over it.
+                Err(error) if is_tampering(error.kind()) || error.kind() == ErrorKind::NotFound => continue,
+                point => point?,
+            };
+            let missing = not_listed(self.here.store(), &point.manifest).await?.len();
+            if missing > 0 {
+                let reason = format!("{missing} of its objects were lost here");
+                damaged.push(ReplicationStep::new(point, reason));
+            }
+        }
+        Ok(damaged)
     }
 
     async fn read(
@@ -246,15 +281,12 @@ impl Replicator {
         plan: &mut ReplicationPlan,
     ) -> Result<()> {
         match self.origin.read_point(id).await {
-            Ok(Point { manifest, sha256, .. }) => {
-                if manifest.status == Status::Partial {
+            Ok(point) => {
+                if point.manifest.status == Status::Partial {
                     points.iter_mut().filter(|p| p.id == *id).for_each(|p| p.state = PointState::Partial);
                 }
                 // Manifests may be large and many: what the plan says of them is enough.
-                let bytes = manifest.objects().map(|object| object.bytes).sum();
-                let epoch = manifest.epoch.map(|epoch| epoch.name);
-                let step = ReplicationStep { id: id.clone(), manifest: sha256, epoch, bytes, reason: String::new() };
-                read.insert(id.clone(), step);
+                read.insert(id.clone(), ReplicationStep::new(point, String::new()));
             }
             Err(error) if is_tampering(error.kind()) || error.kind() == ErrorKind::NotFound => {
                 // What is gone or void was none.
@@ -266,6 +298,13 @@ impl Replicator {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+impl ReplicationStep {
+    fn new(Point { id, manifest, sha256, .. }: Point, reason: String) -> Self {
+        let bytes = manifest.objects().map(|object| object.bytes).sum();
+        Self { id, manifest: sha256, epoch: manifest.epoch.map(|epoch| epoch.name), bytes, reason }
     }
 }
 

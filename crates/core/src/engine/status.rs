@@ -26,6 +26,7 @@ use crate::vault::layout;
 pub struct StatusRequest {
     backstay: Arc<Inner>,
     bytes: bool,
+    copies: bool,
 }
 
 /// The state of a source.
@@ -97,12 +98,19 @@ const SHOWN: usize = 5;
 
 impl StatusRequest {
     pub(crate) fn new(backstay: Arc<Inner>) -> Self {
-        Self { backstay, bytes: false }
+        Self { backstay, bytes: false, copies: false }
     }
 
     /// Sums up the stored bytes too, which lists every object.
     pub fn bytes(mut self) -> Self {
         self.bytes = true;
+        self
+    }
+
+    /// Looks in the replicas for every object of every point, not of the newest alone, which lists all objects here and
+    /// there. A platform that copies on its own may bring a manifest long before what it names.
+    pub fn copies(mut self) -> Self {
+        self.copies = true;
         self
     }
 
@@ -189,8 +197,10 @@ impl StatusRequest {
             let age = time.map(|time| at.duration_since(time));
             ComponentStatus { component: component.clone(), newest, age, late, searched }
         };
-        let replicas = TierReplica::all(&self.backstay, tier).await?;
-        let replicas = replicas.iter().map(|replica| replica.status(&facts.points, &now)).collect();
+        let mut replicas = Vec::new();
+        for replica in TierReplica::all(&self.backstay, tier).await? {
+            replicas.push(replica.status(vault, &facts.points, &now, self.copies).await);
+        }
         let count = |state| facts.points.iter().filter(|point| point.state == state).count() as u64;
         let status = TierStatus {
             components: covered.iter().map(|configured| component(&configured.name)).collect(),

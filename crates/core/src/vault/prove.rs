@@ -8,6 +8,7 @@ use sha2::Digest as _;
 use crate::budget::Budget;
 use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
+use crate::name::{Name, PointId};
 use crate::store::{GetOptions, Key, ListEntry, ListOptions, ObjectStore};
 use crate::vault::layout;
 use crate::vault::manifest::{Manifest, ObjectEntry};
@@ -32,6 +33,27 @@ pub(crate) async fn not_listed(store: &dyn ObjectStore, manifest: &Manifest) -> 
         Some((object.key, what))
     };
     Ok(manifest.objects().filter_map(wrong).collect())
+}
+
+/// How many objects each run of a tier has stored, and their bytes: what tells for little whether two vaults may differ.
+pub(crate) async fn stored_by_run(
+    store: &dyn ObjectStore,
+    source: &Name,
+    tier: &Name,
+) -> Result<BTreeMap<PointId, (u64, u64)>> {
+    let mut runs = BTreeMap::<PointId, (u64, u64)>::new();
+    for prefix in [layout::items_of_tier(source, tier)?, layout::details_of_tier(source, tier)?] {
+        let mut listing = store.list(&prefix, &ListOptions::default());
+        while let Some(entry) = listing.next().await {
+            if let ListEntry::Object(meta) = entry?
+                && let Some((id, _)) = layout::parse_stored(&meta.key)
+            {
+                let (objects, bytes) = runs.entry(id).or_default();
+                (*objects, *bytes) = (*objects + 1, *bytes + meta.size);
+            }
+        }
+    }
+    Ok(runs)
 }
 
 /// Reads the object once and compares it with what was signed.
