@@ -238,7 +238,7 @@ async fn the_keeper_needs_to_list_read_and_lock_and_nothing_else() {
     let keeper = locking(world.open(store.clone(), 5).await.expect("it opens"), exporter(&[]));
     let error = roll(&keeper).await.expect_err("it may not lock");
     assert_eq!(error.kind(), ErrorKind::Denied);
-    assert!(error.to_string().contains("the right to set locks"), "{error}");
+    assert!(error.to_string().contains("the right \"lock points/"), "{error}");
 
     let writes = store.calls(Operation::Put);
     store.heal();

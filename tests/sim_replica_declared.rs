@@ -294,6 +294,18 @@ async fn what_was_lost_in_a_replica_is_told_and_sent_again() {
     assert!(error.kind() == ErrorKind::Partial && error.to_string().contains(&cut.expect("one")), "{error}");
 }
 
+/// A replica's own program exports nothing: what is in the points tells what should be.
+#[tokio::test(start_paused = true)]
+async fn a_program_without_exporters_is_not_well_because_it_knows_of_nothing() {
+    let (pair, points) = Pair::with_points(1, 2, TEXT).await;
+    let backstay = pair.pruner(pair.store.clone()).await.expect("well formed");
+    assert!(!backstay.status().await.expect("a status").is_good(), "nothing is there");
+    pair.replicate().await;
+    let status = backstay.status().await.expect("a status");
+    assert_eq!(status.tiers[0].components[0].newest.as_ref(), Some(&points[1]), "{status}");
+    assert!(status.is_good() && status.unmanaged.is_empty(), "{status}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_platform_copied_in_part_is_pending() {
     let (pair, points) = Pair::with_points(1, 3, TEXT).await;

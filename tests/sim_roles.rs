@@ -64,7 +64,7 @@ const ACTS: [(Role, Act); 23] = [
     (Role::Keeper, Act::Status),
 ];
 
-/// Grants that only acts of other tests use: locks, copies, sweeps and replication.
+/// Grants that only the acts in `sim_rights` use: locks, copies, sweeps and replication.
 fn used_elsewhere(role: Role, grant: &Grant) -> bool {
     match role {
         Role::Replicator => true,

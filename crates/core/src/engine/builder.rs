@@ -354,6 +354,15 @@ impl Inner {
     pub(crate) fn covered(&self, tier: &Tier) -> Vec<&Configured> {
         self.components.iter().filter(|component| tier.covers_component(&component.name)).collect()
     }
+
+    /// Their names. A program that makes no points may know them from its tier; else none does but the points.
+    pub(crate) fn covered_names(&self, tier: &Tier) -> Option<Vec<Name>> {
+        match (self.components.is_empty(), tier.covers.is_empty()) {
+            (false, _) => Some(self.covered(tier).iter().map(|component| component.name.clone()).collect()),
+            (true, false) => Some(tier.covers.iter().filter_map(|name| name.parse().ok()).collect()),
+            (true, true) => None,
+        }
+    }
 }
 
 impl fmt::Debug for Configured {

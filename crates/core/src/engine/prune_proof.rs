@@ -5,10 +5,12 @@ use std::collections::HashSet;
 
 use jiff::Zoned;
 
+use crate::engine::builder::Inner;
 use crate::engine::prune_facts::{TierFacts, good_components, is_tampering};
 use crate::error::{ErrorKind, Result};
-use crate::name::PointId;
+use crate::name::{Name, PointId};
 use crate::retention::{Action, Decision, NewestGood, PointState, PointSummary, RetentionPolicy};
+use crate::tier::Tier;
 use crate::vault::Vault;
 use crate::vault::lookback::Lookback;
 use crate::vault::manifest::Status;
@@ -130,6 +132,28 @@ impl TierFacts {
             Err(error) => return Err(error),
         }
         Ok(*state != before)
+    }
+
+    /// What the tier covers: of a program that makes no points and names no components, what the newest point was to have.
+    pub(crate) async fn components(
+        &mut self,
+        backstay: &Inner,
+        tier: &Tier,
+        lookback: &mut Lookback<'_>,
+    ) -> Result<Vec<Name>> {
+        if let Some(names) = backstay.covered_names(tier) {
+            return Ok(names);
+        }
+        for i in (0..lookback.len()).rev() {
+            if self.points[i].state == PointState::Doubtful {
+                continue;
+            }
+            self.look(lookback, i).await?;
+            if let Some(point) = lookback.read(i).await? {
+                return Ok(point.components.clone());
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// Where plants are many, all that the listing of signatures tells are unmasked at once, and told in one line.

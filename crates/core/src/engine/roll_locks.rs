@@ -101,7 +101,8 @@ impl RollRequest {
         let half = now.saturating_add(until.duration_since(now) / 2).unwrap_or(until);
         let mut facts = TierFacts::gather(vault, &plan.source, &tier.name.parse()?).await?;
         let mut lookback = facts.lookback(vault);
-        let mut missing: BTreeSet<&Name> = self.0.covered(tier).into_iter().map(|component| &component.name).collect();
+        let covered = facts.components(&self.0, tier, &mut lookback).await?;
+        let mut missing: BTreeSet<&Name> = covered.iter().collect();
         for i in (0..lookback.len()).rev() {
             let made = facts.points[i].id.run.time();
             missing.retain(|name| retired.get(*name).is_none_or(|from| made > *from));

@@ -80,10 +80,7 @@ async fn protect(vault: &Vault, meta: ObjectMeta, lock: &Lock) -> Result<()> {
     // A lock that nobody may lift cannot become one that somebody may.
     let lock = meta.lock.map_or(*lock, |old| Lock { hold: false, ..old.extended_by(lock) });
     let what = ObjectRef { key: meta.key, version: meta.version };
-    vault.store().protect(&what, &lock).await.map_err(|error| match error.kind() {
-        ErrorKind::Denied => error.with("key", &what.key).advise("the keeper needs the right to set locks"),
-        _ => error.with("key", &what.key),
-    })
+    vault.store().protect(&what, &lock).await.map_err(|error| error.with("key", &what.key))
 }
 
 /// What of a point lies in the store: of each object the version that its run put, whatever came over it.

@@ -121,7 +121,7 @@ impl StatusRequest {
         let retired = retired(vault, source, &mut strange).await?;
         let (mut tiers, mut held) = (Vec::new(), BTreeSet::new());
         for tier in &self.backstay.tiers {
-            let (status, found) = self.tier(tier, at, &mut strange).await?;
+            let (status, found) = self.tier(tier, at, &retired, &mut strange).await?;
             held.extend(found);
             strange.extend(SweepFacts::gather(&self.backstay, &status.tier).await?.strange);
             tiers.push(status);
@@ -136,8 +136,11 @@ impl StatusRequest {
                 unmanaged.push(format!("tier {other}"));
             }
         }
-        let configured = |name: &Name| self.backstay.components.iter().any(|component| component.name == *name);
-        for component in held.iter().filter(|name| !configured(name)) {
+        let known = |name: &Name| {
+            let configured = self.backstay.components.iter().any(|component| component.name == *name);
+            configured || tiers.iter().flat_map(|tier| &tier.components).any(|told| told.component == *name)
+        };
+        for component in held.iter().filter(|name| !known(name)) {
             let end = if retired.contains_key(component) { " (retired)" } else { "" };
             unmanaged.push(format!("component {component}{end}"));
         }
@@ -151,14 +154,18 @@ impl StatusRequest {
         &self,
         tier: &Tier,
         at: Timestamp,
+        retired: &BTreeMap<Name, Timestamp>,
         strange: &mut Vec<String>,
     ) -> Result<(TierStatus, BTreeSet<Name>)> {
         let vault = &self.backstay.vault;
         let name: Name = tier.name.parse()?;
         let mut facts = TierFacts::gather(vault, &self.backstay.source, &name).await?;
         let mut lookback = facts.lookback(vault);
-        let covered = self.backstay.covered(tier);
-        let mut missing: BTreeSet<&Name> = covered.iter().map(|component| &component.name).collect();
+        let mut covered = facts.components(&self.backstay, tier, &mut lookback).await?;
+        if self.backstay.components.is_empty() {
+            covered.retain(|name| !retired.contains_key(name));
+        }
+        let mut missing: BTreeSet<&Name> = covered.iter().collect();
         let (mut newest, mut held) = (BTreeMap::new(), BTreeSet::new());
         let (mut searched, mut read) = (0, 0);
         for i in (0..lookback.len()).rev() {
@@ -203,7 +210,7 @@ impl StatusRequest {
         }
         let count = |state| facts.points.iter().filter(|point| point.state == state).count() as u64;
         let status = TierStatus {
-            components: covered.iter().map(|configured| component(&configured.name)).collect(),
+            components: covered.iter().map(component).collect(),
             points: facts.points.len() as u64,
             partial: count(PointState::Partial),
             doubtful: count(PointState::Doubtful),
@@ -236,7 +243,8 @@ impl Status {
     pub fn is_good(&self) -> bool {
         let all = || self.tiers.iter().flat_map(|tier| &tier.components);
         let somewhere: BTreeSet<&Name> = all().filter(|c| c.newest.is_some()).map(|c| &c.component).collect();
-        let well = all().all(|component| !component.late && somewhere.contains(&component.component));
+        let well =
+            !somewhere.is_empty() && all().all(|component| !component.late && somewhere.contains(&component.component));
         let silent = self.tiers.iter().flat_map(|tier| &tier.replicas).any(|replica| replica.error.is_some());
         well && !silent && self.strange.is_empty() && self.tiers.iter().all(|tier| tier.doubtful == 0)
     }
