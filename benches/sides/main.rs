@@ -5,6 +5,7 @@
 //! sides restore_stream FOLDER FILE             that item into a new FILE, ended by fsync
 //! sides backup_directory DIRECTORY FOLDER      DIRECTORY as a component into a new vault in FOLDER
 //! sides replicate_local FOLDER FOLDER           the vault of `backup_stream` into a new one
+//! sides requests_100k                          asks a tier of a hundred thousand points, and tells `status=` and `options=`
 //! sides retention_million                      decides over a million points and tells `seconds=`
 //! ```
 //!
@@ -14,6 +15,7 @@
 mod backup;
 mod file;
 mod replicate;
+mod requests;
 mod restore;
 mod retention;
 
@@ -29,6 +31,7 @@ const SIDES: &[(&str, Side)] = &[
     ("restore_stream", restore::stream),
     ("backup_directory", backup::directory),
     ("replicate_local", replicate::local),
+    ("requests_100k", requests::hundred_thousand),
     ("retention_million", retention::million),
 ];
 

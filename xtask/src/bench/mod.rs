@@ -9,13 +9,14 @@ mod embed;
 mod pipeline;
 mod place;
 mod replicate;
+mod requests;
 mod retention;
 mod side;
 
 use crate::result::Result;
 
 /// What a benchmark is called and what makes its line.
-const BENCHES: [(&str, Measure); 11] = [
+const BENCHES: [(&str, Measure); 13] = [
     ("pipeline.backup", Measure::Ratio(pipeline::backup)),
     ("pipeline.restore", Measure::Ratio(pipeline::restore)),
     ("pipeline.incompressible", Measure::Ratio(pipeline::incompressible)),
@@ -26,6 +27,8 @@ const BENCHES: [(&str, Measure); 11] = [
     ("embed.crates", Measure::Figure(embed::crates, "crates")),
     ("embed.build_s", Measure::Figure(embed::build_seconds, "s")),
     ("replicate.local", Measure::Ratio(replicate::local)),
+    ("status.requests_100k", Measure::Figure(requests::status, "requests")),
+    ("options.requests_100k", Measure::Figure(requests::options, "requests")),
     ("retention.million", Measure::Figure(retention::million, "s")),
 ];
 

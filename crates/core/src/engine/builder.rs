@@ -52,7 +52,7 @@ pub(crate) struct Inner {
     /// By itself: what decides, marks or deletes must not take a replica's points for its own.
     pub(crate) vault: Vault,
     /// The same, and its replicas for what it lost.
-    pub(crate) everywhere: Vault,
+    everywhere: Vault,
     pub(crate) components: Vec<Configured>,
     pub(crate) hooks: Vec<ConfiguredHook>,
     pub(crate) tiers: Vec<Tier>,
@@ -106,12 +106,12 @@ impl Backstay {
 
     /// Proves a point; await the request.
     pub fn verify(&self, point: &PointId) -> VerifyRequest {
-        VerifyRequest::new(self.0.everywhere.clone(), point.clone(), self.0.observers.clone())
+        VerifyRequest::new(self.0.everywhere().clone(), point.clone(), self.0.observers.clone())
     }
 
     /// Restores a component of a point, by a plan.
     pub fn restore(&self, point: &PointId) -> RestoreRequest {
-        RestoreRequest::new(self.0.everywhere.clone(), point.clone(), self.0.observers.clone())
+        RestoreRequest::new(self.0.everywhere().clone(), point.clone(), self.0.observers.clone())
     }
 
     /// Deletes what a tier's retention lets go, by a plan.
@@ -181,7 +181,7 @@ impl Backstay {
     /// The vault that the points go into; it reads in the replicas what it lost.
     #[must_use]
     pub fn vault(&self) -> &Vault {
-        &self.0.everywhere
+        self.0.everywhere()
     }
 
     /// Tells all runs to end, and waits until their hooks are undone and their clean-up is over. Later backups are refused.
@@ -340,6 +340,11 @@ fn checked(name: &str, what: &str, problems: &mut Vec<String>) -> Option<Name> {
 }
 
 impl Inner {
+    /// The vault, and its replicas for what it lost: to read in.
+    pub(crate) fn everywhere(&self) -> &Vault {
+        &self.everywhere
+    }
+
     /// A tier by name.
     pub(crate) fn tier(&self, name: &str) -> Result<(Name, &Tier)> {
         let found = self.tiers.iter().find(|tier| tier.name == name);

@@ -135,7 +135,7 @@ impl OptionsRequest {
     async fn run(self) -> Result<RecoveryOptions> {
         let (source, own) = (&self.backstay.source, &self.backstay.vault);
         let declared =
-            self.backstay.everywhere.replicas().iter().map(|replica| (replica.name.as_str(), &replica.vault));
+            self.backstay.everywhere().replicas().iter().map(|replica| (replica.name.as_str(), &replica.vault));
         let before = self.before.unwrap_or_else(|| own.store_time());
         let component: Name = self.component.parse()?;
         let mut found = RecoveryOptions {

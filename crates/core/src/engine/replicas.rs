@@ -54,7 +54,7 @@ impl<'a> TierReplica<'a> {
         let tier_name: Name = tier.name.parse()?;
         let mut all = Vec::new();
         for (name, keep) in &tier.replicate_to {
-            let Some(replica) = backstay.everywhere.replicas().iter().find(|replica| replica.name.as_str() == name)
+            let Some(replica) = backstay.everywhere().replicas().iter().find(|replica| replica.name.as_str() == name)
             else {
                 return Err(Error::new(ErrorKind::NotFound, "no such replica").with("replica", name));
             };

@@ -31,6 +31,8 @@ pub struct StoreCall {
     pub sent: u64,
     /// Bytes of content that the store gave.
     pub received: u64,
+    /// Lines that a listing gave. What a store answers in pages takes a request for each.
+    pub lines: u64,
     /// How it failed, if it did. [`Cancelled`](ErrorKind::Cancelled) also says that the caller dropped it before its end.
     pub error: Option<ErrorKind>,
 }
@@ -78,6 +80,7 @@ impl Watch {
             took: self.clock.monotonic(),
             sent: sent as u64,
             received: 0,
+            lines: 0,
             error: Some(ErrorKind::Cancelled),
         };
         Running { watch: self.clone(), call }
@@ -87,13 +90,13 @@ impl Watch {
         &self,
         running: Running,
         inner: BoxStream<'static, Result<T>>,
-        bytes: fn(&T) -> u64,
+        count: fn(&T, &mut StoreCall),
     ) -> BoxStream<'static, Result<T>> {
         Box::pin(stream::unfold(Some((inner, running)), move |state| async move {
             let (mut inner, mut running) = state?;
             match inner.next().await {
                 Some(Ok(item)) => {
-                    running.call.received += bytes(&item);
+                    count(&item, &mut running.call);
                     Some((Ok(item), Some((inner, running))))
                 }
                 Some(Err(error)) => Some((running.end(Err(error)), None)),
@@ -181,7 +184,7 @@ impl ObjectStore for Observe {
 
     fn uploads(&self, prefix: &Prefix) -> BoxStream<'static, Result<UploadRef>> {
         let running = self.watch.begin(Operation::Uploads, prefix, 0);
-        self.watch.stream(running, self.store.uploads(prefix), |_| 0)
+        self.watch.stream(running, self.store.uploads(prefix), |_, call| call.lines += 1)
     }
 
     async fn abort_upload(&self, upload: &UploadRef) -> Result<()> {
@@ -198,7 +201,7 @@ impl ObjectStore for Observe {
         let running = self.watch.begin(Operation::Get, key, 0);
         match self.store.get(key, options).await {
             Ok(outcome) => {
-                let body = self.watch.stream(running, outcome.body, |chunk: &Bytes| chunk.len() as u64);
+                let body = self.watch.stream(running, outcome.body, |chunk, call| call.received += chunk.len() as u64);
                 Ok(GetOutcome { body, ..outcome })
             }
             Err(error) => running.end(Err(error)),
@@ -212,7 +215,7 @@ impl ObjectStore for Observe {
 
     fn list(&self, prefix: &Prefix, options: &ListOptions) -> BoxStream<'static, Result<ListEntry>> {
         let running = self.watch.begin(Operation::List, prefix, 0);
-        self.watch.stream(running, self.store.list(prefix, options), |_| 0)
+        self.watch.stream(running, self.store.list(prefix, options), |_, call| call.lines += 1)
     }
 
     async fn delete(&self, what: &[ObjectRef]) -> Result<Vec<DeleteOutcome>> {
