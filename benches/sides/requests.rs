@@ -10,7 +10,6 @@ use backstay::vault::Purpose;
 use backstay::{Backstay, Clock, Keep, Keyring, MemoryStore, RunId, Sha256, Tier, Vault};
 use backstay_testkit::mock::MockExporter;
 use backstay_testkit::{ManualClock, SeededRandom};
-use serde_json::Value;
 
 use crate::Result;
 
@@ -35,17 +34,20 @@ pub(crate) fn hundred_thousand(_: &[String]) -> Result<()> {
             .build()?;
         let first = backstay.backup("hourly").await?.id;
         let key = format!("points/{first}.json").parse()?;
-        let mut manifest: Value = serde_json::from_slice(&store.get_bytes(&key, 1 << 20).await?)?;
+        let manifest = String::from_utf8(store.get_bytes(&key, 1 << 20).await?.to_vec())?;
         let random = SeededRandom::new(1);
         for _ in 1..POINTS {
             clock.advance(MINUTE);
             let run = RunId::new(clock.now(), &random).to_string();
-            manifest["id"] = run.clone().into();
-            put_point(&store, &keys, &format!("prod/hourly/{run}"), &serde_json::to_vec(&manifest)?).await?;
+            let manifest = manifest.replace(&first.run.to_string(), &run).into_bytes();
+            put_point(&store, &keys, &format!("prod/hourly/{run}"), manifest).await?;
         }
         clock.advance(MINUTE);
         requests.store(0, Ordering::Relaxed);
         let status = backstay.status().await?;
+        if !status.is_good() {
+            return Err(status.to_string().into());
+        }
         println!("points={}\nstatus={}", status.tiers[0].points, requests.swap(0, Ordering::Relaxed));
         let options = backstay.options("db").await?;
         println!("told={}\noptions={}", options.options.len(), requests.load(Ordering::Relaxed));
@@ -61,10 +63,10 @@ fn requests_of(call: &StoreCall) -> u64 {
 }
 
 /// As FORMAT.md says: the signature, then the manifest.
-async fn put_point(store: &MemoryStore, keys: &Keyring, id: &str, manifest: &[u8]) -> Result<()> {
+async fn put_point(store: &MemoryStore, keys: &Keyring, id: &str, manifest: Vec<u8>) -> Result<()> {
     let signer = keys.signing_key();
-    let signature = format!("sigs/{id}.point.{}.{}.sig", short(Sha256::of(manifest)), signer.public().id());
-    store.put_new(&signature.parse()?, signer.sign(Purpose::Point.namespace(), manifest)).await?;
+    let signature = format!("sigs/{id}.point.{}.{}.sig", short(Sha256::of(&manifest)), signer.public().id());
+    store.put_new(&signature.parse()?, signer.sign(Purpose::Point.namespace(), &manifest)).await?;
     store.put_new(&format!("points/{id}.json").parse()?, manifest.to_vec()).await?;
     Ok(())
 }
