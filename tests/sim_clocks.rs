@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use backstay::engine::PruneAction;
-use backstay::{Backstay, Clock, ErrorKind, Keep, LocalStore, PointId, Tier, Vault};
+use backstay::{Backstay, BackupReport, Clock, ErrorKind, Keep, LocalStore, PointId, Tier, Vault};
 use backstay_testkit::{ManualClock, SeededRandom};
 use jiff::{SignedDuration, Timestamp};
 use support::{World, exporter, inline_budget, restored};
@@ -52,7 +52,13 @@ async fn host(world: &World, off: SignedDuration, seed: u64) -> Backstay {
 async fn days(world: &World, backstay: &Backstay, count: u32) -> Vec<PointId> {
     let mut points = Vec::new();
     for _ in 0..count {
-        points.push(backstay.backup("daily").await.expect("a backup").id);
+        points.push(match backstay.backup("daily").await {
+            Ok(report) => report.id,
+            Err(error) => {
+                assert!(error.kind() == ErrorKind::Partial && error.to_string().contains("clock"), "{error}");
+                error.payload::<BackupReport>().expect("the point is there all the same").id.clone()
+            }
+        });
         world.clock.advance(DAY);
     }
     points
@@ -95,6 +101,17 @@ async fn clocks_a_year_off_cost_no_point() {
             let status = pruning.status().await.unwrap_or_else(|error| panic!("{place}: {error}"));
             assert_eq!(status.tiers[0].doubtful, if writer.is_zero() { 0 } else { 7 }, "{place}: {status}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backup_by_a_wrong_clock_is_no_success() {
+    let world = World::new(5).await;
+    for (off, well) in
+        [(SignedDuration::ZERO, true), (SignedDuration::from_mins(4), true), (YEAR, false), (-YEAR, false)]
+    {
+        let done = host(&world, off, 20).await.backup("daily").await;
+        assert_eq!(done.as_ref().err().map(backstay::Error::kind), (!well).then_some(ErrorKind::Partial), "{off:#}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use backstay::engine::{PruneAction, PrunePlan, VerifyReport};
 use backstay::vault::Purpose;
-use backstay::{Backstay, Depth, ErrorKind, PointId, Result, Sha256};
+use backstay::{Backstay, BackupReport, Depth, ErrorKind, PointId, Result, Sha256};
 use serde_json::{Value, json};
 use support::{World, exporter, program, restored, three_points};
 
@@ -174,7 +174,8 @@ async fn an_acceptance_is_for_the_manifest_that_was_looked_at() {
     let behind = backstay_testkit::ManualClock::at("2025-11-20T06:42:00Z");
     let vault = backstay::Vault::open(world.store.clone()).keyring(&world.keyring).clock(behind);
     let writer = program(vault.build().await.expect("it opens"), exporter(&[("rows", TEXT)]));
-    let id = writer.backup("daily").await.expect("a writer may not judge").id;
+    let error = writer.backup("daily").await.expect_err("its clock is wrong");
+    let id = error.payload::<BackupReport>().expect("a point all the same").id.clone();
     let backstay = world.backstay(&[("rows", TEXT)]).await;
     backstay.vault().accept(&id, "the clock was wrong").await.expect("accepted");
     assert_eq!(backstay.status().await.expect("a status").tiers[0].doubtful, 0);

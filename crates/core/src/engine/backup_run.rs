@@ -34,7 +34,7 @@ use crate::vault::handle::Sealing;
 use crate::vault::history::Act;
 use crate::vault::layout::{self, PointFile};
 use crate::vault::manifest::{DetailsRef, MAX_MANIFEST_BYTES, Manifest, Outcome, Status};
-use crate::vault::points::newest_recent;
+use crate::vault::points::{clock_doubt, newest_recent};
 use crate::vault::runs::{after, json};
 use crate::vault::settle::put_new;
 use crate::vault::signed::{Purpose, check_length};
@@ -155,6 +155,11 @@ impl Run {
             let text =
                 "the point was committed later than any run may be: it is doubtful, and a sweep may have its items";
             let error = Error::new(ErrorKind::Partial, text).with("until", until).advise("back up again");
+            return Err(error.with_payload(report));
+        }
+        if let Some(doubt) = clock_doubt(&self.point().run, at, vault.budget().limits().longest_run) {
+            let text = format!("the point was committed, but {doubt}: nothing goes by it before it is accepted");
+            let error = Error::new(ErrorKind::Partial, text).advise("set this host's clock, and back up again");
             return Err(error.with_payload(report));
         }
         if partial && !self.request.allow_partial {

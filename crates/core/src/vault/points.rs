@@ -79,15 +79,20 @@ impl Listed {
     }
 
     fn doubt_at(&self, stored: Timestamp, longest_run: Duration) -> Option<String> {
-        let said = self.id.run.time();
-        let longest = SignedDuration::try_from(longest_run).unwrap_or(SignedDuration::MAX);
-        let apart = said.duration_since(stored);
-        if apart > CLOCK_TOLERANCE {
-            return Some(format!("its ID says {said}, the store had it earlier, at {stored}"));
-        }
-        (apart < SignedDuration::ZERO && -apart > longest.saturating_add(CLOCK_TOLERANCE))
-            .then(|| format!("its ID says {said}, the store got it at {stored}: longer than any run takes"))
+        clock_doubt(&self.id.run, stored, longest_run)
     }
+}
+
+/// Whether a run's ID and the time at which the store took its commit in contradict each other.
+pub(crate) fn clock_doubt(run: &RunId, stored: Timestamp, longest_run: Duration) -> Option<String> {
+    let said = run.time();
+    let longest = SignedDuration::try_from(longest_run).unwrap_or(SignedDuration::MAX);
+    let apart = said.duration_since(stored);
+    if apart > CLOCK_TOLERANCE {
+        return Some(format!("its ID says {said}, the store had it earlier, at {stored}"));
+    }
+    (apart < SignedDuration::ZERO && -apart > longest.saturating_add(CLOCK_TOLERANCE))
+        .then(|| format!("its ID says {said}, the store got it at {stored}: longer than any run takes"))
 }
 
 impl Points {
