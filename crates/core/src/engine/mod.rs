@@ -21,6 +21,7 @@ mod recovery_kit;
 mod replicas;
 mod replicate;
 mod replicate_apply;
+mod replicate_tier;
 mod restore;
 mod roll_locks;
 mod roll_locks_apply;

@@ -61,10 +61,13 @@ impl TierFacts {
         for i in &self.accepted {
             lookback.read(*i).await?;
         }
-        for (i, why) in lookback.doubts(self.points.len()) {
-            changed |= self.doubt(i, why);
-        }
-        Ok(changed)
+        Ok(self.note_doubts(lookback) || changed)
+    }
+
+    /// Takes those that were read for doubtful that do not measure up to others that were. Says whether one is news.
+    pub(crate) fn note_doubts(&mut self, lookback: &Lookback<'_>) -> bool {
+        let doubts = lookback.doubts(self.points.len());
+        doubts.into_iter().fold(false, |changed, (i, why)| self.doubt(i, why) || changed)
     }
 
     /// Tells the guard of the newest good items what it asks for. What lets others go by being newer is judged first. Says

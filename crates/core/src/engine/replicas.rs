@@ -9,15 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
 use crate::engine::prune_facts::{TierFacts, is_tampering};
-use crate::engine::replicate::would_keep;
+use crate::engine::replicate_tier::would_keep;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
-use crate::retention::{KeepRules, PointSummary};
+use crate::retention::{KeepRules, PointState, PointSummary};
 use crate::store::{ListOptions, Prefix};
 use crate::tier::Tier;
 use crate::vault::Vault;
 use crate::vault::layout;
-use crate::vault::points::{Listed, list_run};
+use crate::vault::lookback::Lookback;
+use crate::vault::points::Point;
 use crate::vault::prove::{not_listed, stored_by_run};
 
 /// Objects and bytes by run.
@@ -33,19 +34,33 @@ pub struct ReplicaStatus {
     pub pending: u64,
     /// How old the oldest of them is.
     pub lag: Option<SignedDuration>,
+    /// Whether it is more behind than the tier's RPO allows.
+    pub late: bool,
     /// The newest point that is there, with all its objects.
     pub newest: Option<PointId>,
+    /// Its newest point, if it is newer than any here: this vault was emptied, or set back.
+    pub ahead: Option<PointId>,
     /// Why nothing can be said of it, if so.
     pub error: Option<String>,
 }
 
 /// A replica of a tier.
 pub(crate) struct TierReplica<'a> {
+    place: Place<'a>,
+    /// What is there; an error if it cannot be reached.
+    found: Result<Found<'a>>,
+}
+
+#[derive(Clone, Copy)]
+struct Place<'a> {
     name: &'a str,
     vault: &'a Vault,
     keep: &'a KeepRules,
-    /// What is there; an error if it cannot be reached.
-    found: Result<TierFacts>,
+}
+
+struct Found<'a> {
+    facts: TierFacts,
+    lookback: Lookback<'a>,
 }
 
 impl<'a> TierReplica<'a> {
@@ -60,7 +75,8 @@ impl<'a> TierReplica<'a> {
             };
             let vault = &replica.vault;
             let found = TierFacts::gather(vault, &backstay.source, &tier_name).await;
-            all.push(Self { name, vault, keep, found });
+            let found = found.map(|mut facts| Found { lookback: facts.lookback(vault), facts });
+            all.push(Self { place: Place { name, vault, keep }, found });
         }
         Ok(all)
     }
@@ -68,25 +84,27 @@ impl<'a> TierReplica<'a> {
     /// Of these points, which are proved, those that must stay at the origin for this replica's sake, each with the reason:
     /// it would keep them and does not have them whole, or cannot be asked.
     pub(crate) async fn awaited(
-        &self,
+        self,
         origin: &Vault,
         points: &[PointSummary],
         now: &Zoned,
     ) -> Result<BTreeMap<PointId, String>> {
-        let mut awaited = BTreeMap::new();
-        let found = match &self.found {
-            Ok(found) => found,
-            Err(error) => {
-                let why = format!("the replica {} cannot be asked whether it has it: {error}", self.name);
-                return Ok(points.iter().map(|point| (point.id.clone(), why.clone())).collect());
-            }
+        let place = self.place;
+        let silent = |error: &Error| format!("the replica {} cannot be asked whether it has it: {error}", place.name);
+        let asked = match self.found {
+            Ok(mut found) => place.wanted(&mut found, points, now).await.map(|wanted| (found, wanted)),
+            Err(error) => Err(error),
         };
-        let wanted = self.wanted(found, points, now);
+        let (found, wanted) = match asked {
+            Ok(asked) => asked,
+            Err(error) => return Ok(points.iter().map(|point| (point.id.clone(), silent(&error))).collect()),
+        };
+        let mut awaited = BTreeMap::new();
         for point in points.iter().filter(|point| wanted.contains_key(&point.id)) {
-            let why = match self.lacks(origin, found, &point.id).await {
+            let why = match place.lacks(origin, &found, &point.id).await {
                 Ok(None) => continue,
-                Ok(Some(what)) => format!("not yet copied to {}: {what}", self.name),
-                Err(error) => format!("the replica {} cannot be asked whether it has it: {error}", self.name),
+                Ok(Some(what)) => format!("not yet copied to {}: {what}", place.name),
+                Err(error) => silent(&error),
             };
             awaited.insert(point.id.clone(), why);
         }
@@ -96,51 +114,55 @@ impl<'a> TierReplica<'a> {
     /// How far it is behind these points of the origin. Whoever copies may be a platform, which knows no order: so all of
     /// the newest one's objects must be there, and if `every` is asked for, of every other's.
     pub(crate) async fn status(
-        &self,
+        self,
         origin: &Vault,
         points: &[PointSummary],
         now: &Zoned,
         every: bool,
     ) -> ReplicaStatus {
         let mut status = ReplicaStatus {
-            replica: self.name.to_owned(),
+            replica: self.place.name.to_owned(),
             pending: 0,
             lag: None,
+            late: false,
             newest: None,
-            error: self.found.as_ref().err().map(ToString::to_string),
+            ahead: None,
+            error: None,
         };
-        if let Ok(found) = &self.found
-            && let Err(error) = self.compare(origin, found, points, now, every, &mut status).await
-        {
-            status.error = Some(error.to_string());
-        }
+        let compared = match self.found {
+            Ok(found) => self.place.compare(origin, found, points, now, every, &mut status).await,
+            Err(error) => Err(error),
+        };
+        status.error = compared.err().map(|error| error.to_string());
         status
     }
+}
 
+impl Place<'_> {
     async fn compare(
         &self,
         origin: &Vault,
-        found: &TierFacts,
+        mut found: Found<'_>,
         points: &[PointSummary],
         now: &Zoned,
         every: bool,
         status: &mut ReplicaStatus,
     ) -> Result<()> {
-        let there = present(found);
-        let wanted = self.wanted(found, points, now);
+        let wanted = self.wanted(&mut found, points, now).await?;
+        let there: BTreeSet<&PointId> = found.facts.points.iter().map(|point| &point.id).collect();
         let mut stored = None;
         for point in points.iter().rev().filter(|point| wanted.contains_key(&point.id)) {
             let is_whole = match (there.contains(&point.id), &status.newest) {
                 (false, _) => false,
                 (true, Some(_)) if !every => true,
-                (true, None) => self.is_whole(origin, found, &point.id).await?,
+                (true, None) => self.is_whole(origin, &found, &point.id).await?,
                 (true, Some(_)) => {
                     if stored.is_none() {
                         stored = Some(self.stored(origin, &point.id).await?);
                     }
                     let equal =
                         stored.as_ref().is_some_and(|(ours, theirs)| ours.get(&point.id) == theirs.get(&point.id));
-                    equal || self.is_whole(origin, found, &point.id).await?
+                    equal || self.is_whole(origin, &found, &point.id).await?
                 }
             };
             if is_whole {
@@ -151,9 +173,15 @@ impl<'a> TierReplica<'a> {
             }
         }
         // What the origin has no more is for the replica to keep.
-        let newest = found.points.iter().map(|point| &point.id).max_by_key(|id| &id.run);
-        let is_only_there = |id: &&PointId| !points.iter().any(|point| point.id == **id);
-        status.newest = newest.filter(is_only_there).cloned().or(status.newest.take());
+        let is_sure = |point: &&PointSummary| point.state != PointState::Doubtful;
+        let newest = found.facts.points.iter().filter(is_sure).map(|point| &point.id).next_back();
+        let last = points.iter().filter(is_sure).map(|point| &point.id).next_back();
+        if newest.is_some_and(|newest| last.is_none_or(|last| last.run < newest.run)) {
+            status.ahead = newest.cloned();
+        }
+        if newest.is_some_and(|newest| !points.iter().any(|point| point.id == *newest)) {
+            status.newest = newest.cloned();
+        }
         Ok(())
     }
 
@@ -163,7 +191,7 @@ impl<'a> TierReplica<'a> {
         Ok((ours, stored_by_run(self.vault.store(), source, tier).await?))
     }
 
-    async fn is_whole(&self, origin: &Vault, found: &TierFacts, id: &PointId) -> Result<bool> {
+    async fn is_whole(&self, origin: &Vault, found: &Found<'_>, id: &PointId) -> Result<bool> {
         match self.lacks(origin, found, id).await {
             // It cannot be trusted at the origin, which is told there.
             Err(error) if is_tampering(error.kind()) || error.kind() == ErrorKind::NotFound => Ok(true),
@@ -171,38 +199,69 @@ impl<'a> TierReplica<'a> {
         }
     }
 
-    /// What the replica would keep if it had these points besides its own.
-    fn wanted(&self, found: &TierFacts, points: &[PointSummary], now: &Zoned) -> BTreeMap<PointId, String> {
-        let there = present(found);
-        let mut all = found.points.clone();
-        all.extend(points.iter().filter(|point| !there.contains(&point.id)).cloned());
-        all.sort_unstable_by(|a, b| a.id.run.cmp(&b.id.run));
-        would_keep(Some(self.keep), &all, now)
+    /// What the replica would keep if it had these points besides its own. What is in it takes a slot only if it is proved
+    /// there: anybody who may create objects in it can plant what looks like a point.
+    async fn wanted(
+        &self,
+        found: &mut Found<'_>,
+        points: &[PointSummary],
+        now: &Zoned,
+    ) -> Result<BTreeMap<PointId, String>> {
+        let asked: BTreeSet<&PointId> = points.iter().map(|point| &point.id).collect();
+        loop {
+            let own = found.facts.points.iter().filter(|point| !asked.contains(&point.id));
+            let mut all: Vec<PointSummary> = own.chain(points).cloned().collect();
+            all.sort_unstable_by(|a, b| a.id.run.cmp(&b.id.run));
+            let wanted = would_keep(Some(self.keep), &all, now);
+            let is_unproved = |i: &usize| {
+                let id = &found.facts.points[*i].id;
+                wanted.contains_key(id) && !asked.contains(id) && found.lookback.known(*i).is_none()
+            };
+            let unproved: Vec<usize> = (0..found.facts.points.len()).filter(is_unproved).collect();
+            if unproved.is_empty() {
+                return Ok(wanted);
+            }
+            for i in unproved {
+                found.facts.look(&mut found.lookback, i).await?;
+            }
+            found.facts.note_doubts(&found.lookback);
+        }
     }
 
-    /// What is missing of a point there, by listing; nothing if it is whole. What the replica itself lets go lacks nothing.
-    async fn lacks(&self, origin: &Vault, found: &TierFacts, id: &PointId) -> Result<Option<String>> {
-        if !found.points.iter().any(|point| point.id == *id) {
+    /// Why a point is not safe there; nothing if it is.
+    async fn lacks(&self, origin: &Vault, found: &Found<'_>, id: &PointId) -> Result<Option<String>> {
+        if found.facts.dying.iter().any(|dying| dying.id == *id) {
+            return Ok(Some("it is being deleted there".to_owned()));
+        }
+        if !found.facts.points.iter().any(|point| point.id == *id) {
             return Ok(Some("it is not there".to_owned()));
         }
-        let point = origin.read_point(id).await?;
-        let size = |run: Option<Listed>| Some(run?.manifest?.size);
-        if size(list_run(self.vault, id).await?) != size(list_run(origin, id).await?) {
-            return Ok(Some("another manifest is there".to_owned()));
-        }
-        if let Some((key, what)) = not_listed(self.vault.store(), &point.manifest).await?.into_iter().next() {
-            return Ok(Some(format!("{what} ({key})")));
-        }
-        if !any(self.vault, &layout::signatures(id, layout::SIGNED_POINT, &point.sha256)?).await? {
-            return Ok(Some("its signature is missing".to_owned()));
-        }
-        if let Some(epoch) = &point.manifest.epoch
-            && !any(self.vault, &layout::sealed_keys(&epoch.name)?).await?
-        {
-            return Ok(Some(format!("no key of {} is there", epoch.name)));
-        }
-        Ok(None)
+        lacks(self.vault, &origin.read_point(id).await?).await
     }
+}
+
+/// What a replica lacks of a point, its manifest and signature proved there, its objects by listing; nothing if it is whole.
+pub(crate) async fn lacks(replica: &Vault, point: &Point) -> Result<Option<String>> {
+    let way = "remove it there, and replicate again";
+    match replica.read_point(&point.id).await {
+        Ok(there) if there.sha256 == point.sha256 => {}
+        Ok(_) => return Ok(Some(format!("another manifest is there; {way}"))),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some("it is not there".to_owned())),
+        Err(error) if error.kind() == ErrorKind::Untrusted => {
+            return Ok(Some(format!("its signature is missing or counts for nothing there: {error}")));
+        }
+        Err(error) if is_tampering(error.kind()) => return Ok(Some(format!("{error}; {way}"))),
+        Err(error) => return Err(error),
+    }
+    if let Some((key, what)) = not_listed(replica.store(), &point.manifest).await?.into_iter().next() {
+        return Ok(Some(format!("{what} ({key})")));
+    }
+    if let Some(epoch) = &point.manifest.epoch
+        && !any(replica, &layout::sealed_keys(&epoch.name)?).await?
+    {
+        return Ok(Some(format!("no key of {} is there", epoch.name)));
+    }
+    Ok(None)
 }
 
 impl fmt::Display for ReplicaStatus {
@@ -218,7 +277,14 @@ impl fmt::Display for ReplicaStatus {
         match self.lag {
             Some(lag) => write!(f, ", {} pending, {:#} behind", self.pending, lag.round(Unit::Second).unwrap_or(lag)),
             None => f.write_str(", none pending"),
+        }?;
+        if self.late {
+            f.write_str("  LATE")?;
         }
+        if let Some(ahead) = &self.ahead {
+            write!(f, "; AHEAD: {} is newer than any point here; was this vault emptied, or set back?", ahead.run)?;
+        }
+        Ok(())
     }
 }
 
@@ -226,8 +292,4 @@ impl fmt::Display for ReplicaStatus {
 async fn any(vault: &Vault, prefix: &Prefix) -> Result<bool> {
     let mut listing = vault.store().list(prefix, &ListOptions::default());
     listing.next().await.transpose().map(|entry| entry.is_some())
-}
-
-fn present(found: &TierFacts) -> BTreeSet<&PointId> {
-    found.points.iter().map(|point| &point.id).chain(found.dying.iter().map(|dying| &dying.id)).collect()
 }

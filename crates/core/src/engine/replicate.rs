@@ -5,21 +5,20 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
-use crate::engine::prune_facts::{TierFacts, is_tampering};
 use crate::engine::replicate_apply::{self, ReplicationReport};
+use crate::engine::replicate_tier::compare;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Observer, Observers};
 use crate::name::{Name, PointId};
-use crate::retention::{Action, PointState, PointSummary, RetentionPolicy};
+use crate::retention::RetentionPolicy;
 use crate::source::Problem;
 use crate::vault::points::Point;
-use crate::vault::prove::{not_listed, stored_by_run};
-use crate::vault::{Purpose, Status, Vault, VaultId};
+use crate::vault::{Purpose, Vault, VaultId};
 
 /// Copies points from a vault into a second one, from which everything can be restored when the first is lost.
 ///
@@ -83,7 +82,7 @@ pub struct ReplicationPlan {
     pub made_at: Timestamp,
     /// One step for each point to copy, newest first.
     pub steps: Vec<ReplicationStep>,
-    /// Points of the origin that are here, whole as far as listings tell.
+    /// Points of the origin that are here, with everything that belongs to them, as far as listings tell.
     pub present: u64,
     /// Points of the origin that the replica's retention would not keep.
     pub unwanted: u64,
@@ -131,7 +130,8 @@ impl Replicator {
     }
 
     /// Copies of this tier what `policy` would keep here. Tiers that are not named are then left out; if none is named,
-    /// every point of every tier is copied.
+    /// every point of every tier is copied. Give it the retention by which the replica is pruned: what was pruned here and
+    /// still stands at the origin is otherwise copied again.
     pub fn keep(mut self, tier: impl Into<String>, policy: impl RetentionPolicy) -> Self {
         self.keep.insert(tier.into(), Arc::new(policy));
         self
@@ -149,8 +149,8 @@ impl Replicator {
         self
     }
 
-    /// Compares the two vaults, and changes nothing. Lists both, and reads the manifests of the points that are to be copied,
-    /// no others.
+    /// Compares the two vaults, and changes nothing. Lists both; reads the manifests of the points that are to be copied and,
+    /// where there is a retention, of those here that it keeps: what is planted takes no point's place.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) if the replica was not opened as one of this origin; what the stores answer.
@@ -179,152 +179,38 @@ impl Replicator {
         };
         let zoned = now.to_zoned(self.time_zone.clone());
         let mut unseen: BTreeSet<&str> = self.keep.keys().map(String::as_str).collect();
-        let sources = match &self.source {
-            Some(source) => vec![source.clone()],
-            None => self.origin.points().sources().await?,
-        };
+        // What is here and not there any more is looked at too: the origin may have lost it.
+        let both = [&self.origin, &self.here];
+        let mut sources: BTreeSet<Name> = self.source.iter().cloned().collect();
+        if sources.is_empty() {
+            for vault in both {
+                sources.extend(vault.points().sources().await?);
+            }
+        }
         for source in sources {
-            for tier in self.origin.points().tiers(&source).await? {
+            let mut tiers = BTreeSet::new();
+            for vault in both {
+                tiers.extend(vault.points().tiers(&source).await?);
+            }
+            for tier in tiers {
                 unseen.remove(tier.as_str());
                 if self.keep.is_empty() || self.keep.contains_key(tier.as_str()) {
-                    self.plan_tier(&source, &tier, &zoned, &mut plan).await?;
+                    let policy = self.keep.get(tier.as_str()).map(|policy| &**policy);
+                    compare((&self.origin, &self.here), (&source, &tier), policy, &zoned, &mut plan).await?;
                 }
             }
         }
-        plan.strange.extend(unseen.into_iter().map(|tier| format!("the origin has no tier {tier:?}")));
+        plan.strange.extend(unseen.into_iter().map(|tier| format!("neither vault has a tier {tier:?}")));
         plan.steps.sort_by(|a, b| b.id.run.cmp(&a.id.run));
         Ok(PlannedReplication { plan, replicator: self })
-    }
-
-    async fn plan_tier(&self, source: &Name, tier: &Name, now: &Zoned, plan: &mut ReplicationPlan) -> Result<()> {
-        let there = TierFacts::gather(&self.origin, source, tier).await?;
-        let here = TierFacts::gather(&self.here, source, tier).await?;
-        plan.strange.extend(there.strange.into_iter().chain(here.strange));
-        let present: BTreeSet<PointId> = here
-            .points
-            .iter()
-            .map(|point| &point.id)
-            .chain(here.dying.iter().map(|dying| &dying.id))
-            .cloned()
-            .collect();
-        let (known, new): (Vec<_>, Vec<_>) = there.points.into_iter().partition(|point| present.contains(&point.id));
-        let damaged = self.damaged(source, tier, &here.points, &known).await?;
-        plan.present += (known.len() - damaged.len()) as u64;
-        let (doubtful, new): (Vec<_>, Vec<_>) = new.into_iter().partition(|point| point.state == PointState::Doubtful);
-        for point in doubtful {
-            let why = there.protected.get(&point.id).map_or("doubtful", String::as_str);
-            plan.left.push(Problem::new(point.id.to_string(), why));
-        }
-        let mut points = here.points;
-        points.extend(new);
-        points.sort_unstable_by(|a, b| a.id.run.cmp(&b.id.run));
-        let policy = self.keep.get(tier.as_str()).map(|policy| &**policy);
-        let mut read: BTreeMap<PointId, ReplicationStep> = BTreeMap::new();
-        let chosen = loop {
-            let wanted = would_keep(policy, &points, now);
-            let unread = |id: &&PointId| !present.contains(*id) && !read.contains_key(*id);
-            let unread: Vec<PointId> = wanted.keys().filter(unread).cloned().collect();
-            if unread.is_empty() {
-                break wanted;
-            }
-            // Anybody who may create objects can plant what looks like a point; it must not take the place of a true one.
-            for id in unread {
-                self.read(&id, &mut points, &mut read, plan).await?;
-            }
-        };
-        let new = points.iter().filter(|point| !present.contains(&point.id));
-        plan.unwanted += new.filter(|point| !chosen.contains_key(&point.id)).count() as u64;
-        plan.steps.extend(read.into_iter().filter_map(|(id, step)| {
-            let reason = chosen.get(&id)?.clone();
-            Some(ReplicationStep { reason, ..step })
-        }));
-        plan.steps.extend(damaged.into_iter().filter(|step| chosen.contains_key(&step.id)));
-        Ok(())
-    }
-
-    /// Points that stand in both vaults, and of which objects were lost here since.
-    async fn damaged(
-        &self,
-        source: &Name,
-        tier: &Name,
-        here: &[PointSummary],
-        known: &[PointSummary],
-    ) -> Result<Vec<ReplicationStep>> {
-        let mut damaged = Vec::new();
-        if known.is_empty() {
-            return Ok(damaged);
-        }
-        let stored_there = stored_by_run(self.origin.store(), source, tier).await?;
-        let stored_here = stored_by_run(self.here.store(), source, tier).await?;
-        let stands: BTreeSet<&PointId> = here.iter().map(|point| &point.id).collect();
-        let differs = |id: &PointId| stored_here.get(id) != stored_there.get(id);
-        for PointSummary { id, .. } in known.iter().filter(|point| stands.contains(&point.id) && differs(&point.id)) {
-            let point = match self.here.read_point(id).await {
-                // What stands here in its name is told when the replica is verified; nothing can be put over it.
-                Err(error) if is_tampering(error.kind()) || error.kind() == ErrorKind::NotFound => continue,
-                point => point?,
-            };
-            let missing = not_listed(self.here.store(), &point.manifest).await?.len();
-            if missing > 0 {
-                let reason = format!("{missing} of its objects were lost here");
-                damaged.push(ReplicationStep::new(point, reason));
-            }
-        }
-        Ok(damaged)
-    }
-
-    async fn read(
-        &self,
-        id: &PointId,
-        points: &mut Vec<PointSummary>,
-        read: &mut BTreeMap<PointId, ReplicationStep>,
-        plan: &mut ReplicationPlan,
-    ) -> Result<()> {
-        match self.origin.read_point(id).await {
-            Ok(point) => {
-                if point.manifest.status == Status::Partial {
-                    points.iter_mut().filter(|p| p.id == *id).for_each(|p| p.state = PointState::Partial);
-                }
-                // Manifests may be large and many: what the plan says of them is enough.
-                read.insert(id.clone(), ReplicationStep::new(point, String::new()));
-            }
-            Err(error) if is_tampering(error.kind()) || error.kind() == ErrorKind::NotFound => {
-                // What is gone or void was none.
-                if error.kind() != ErrorKind::NotFound {
-                    plan.left.push(Problem::new(id.to_string(), &error));
-                }
-                points.retain(|point| point.id != *id);
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
     }
 }
 
 impl ReplicationStep {
-    fn new(Point { id, manifest, sha256, .. }: Point, reason: String) -> Self {
+    pub(crate) fn new(Point { id, manifest, sha256, .. }: Point, reason: String) -> Self {
         let bytes = manifest.objects().map(|object| object.bytes).sum();
         Self { id, manifest: sha256, epoch: manifest.epoch.map(|epoch| epoch.name), bytes, reason }
     }
-}
-
-/// The points that a replica with this retention would keep, each with the reason; doubtful ones are for nobody.
-pub(crate) fn would_keep(
-    policy: Option<&dyn RetentionPolicy>,
-    points: &[PointSummary],
-    now: &Zoned,
-) -> BTreeMap<PointId, String> {
-    let sure = points.iter().filter(|point| point.state != PointState::Doubtful);
-    let unsaid = if policy.is_some() { "the policy says nothing about it" } else { "every point is copied" };
-    let mut wanted: BTreeMap<PointId, String> = sure.map(|point| (point.id.clone(), unsaid.to_owned())).collect();
-    for proposal in policy.map(|policy| policy.propose(points, now)).unwrap_or_default() {
-        match (proposal.action, wanted.get_mut(&proposal.id)) {
-            (Action::Keep, Some(why)) => *why = proposal.reasons.join(", "),
-            (Action::Keep, None) => {}
-            (Action::Expire, _) => drop(wanted.remove(&proposal.id)),
-        }
-    }
-    wanted
 }
 
 impl PlannedReplication {

@@ -1,6 +1,6 @@
 //! Copying points: bytes first, each proved, the commit last.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -23,6 +23,9 @@ use crate::vault::points::list_run;
 use crate::vault::prove::{not_listed, prove_object};
 use crate::vault::settle::{is_unsure, put_new};
 use crate::vault::signed::{MAX_SIGNATURE_BYTES, Purpose, Verified};
+
+/// So many sealed keys of an epoch are copied, the oldest: nobody has more custodians, and anybody can plant such files.
+const MOST_CUSTODIANS: usize = 64;
 
 /// What a replication did.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -196,9 +199,18 @@ impl Replicator {
         here: BTreeSet<Key>,
         report: &mut ReplicationReport,
     ) -> Result<()> {
+        let mut count: BTreeMap<Name, usize> = BTreeMap::new();
         for key in list_keys(&self.origin).await? {
             let Some(KeyFile::Sealed { epoch, custodian }) = layout::key_file(&key) else { continue };
             if !epochs.contains(&epoch) {
+                continue;
+            }
+            let of_epoch = count.entry(epoch.clone()).or_default();
+            *of_epoch += 1;
+            if *of_epoch > MOST_CUSTODIANS {
+                let message =
+                    format!("more than {MOST_CUSTODIANS} key files of one epoch: the later ones are not copied");
+                self.observers.emit(&Event::Warning { place: key.to_string(), message });
                 continue;
             }
             let sealed = match self.origin.get_small(&key, MAX_KEY_FILE_BYTES).await {
@@ -239,16 +251,17 @@ fn with_tail(custodian: &Name, sealed: &Bytes) -> Result<Name> {
     Name::new(format!("{:.54}-{tail}", custodian.as_str()))
 }
 
-/// What lies under `keys/`.
+/// What lies under `keys/`, the oldest first.
 async fn list_keys(vault: &Vault) -> Result<Vec<Key>> {
     let mut keys = Vec::new();
     let mut listing = vault.store().list(&layout::epoch_keys()?, &ListOptions::default());
     while let Some(entry) = listing.next().await {
         if let ListEntry::Object(meta) = entry? {
-            keys.push(meta.key);
+            keys.push((meta.last_modified, meta.key));
         }
     }
-    Ok(keys)
+    keys.sort();
+    Ok(keys.into_iter().map(|(_, key)| key).collect())
 }
 
 fn epoch_of(key: &Key) -> Option<Name> {

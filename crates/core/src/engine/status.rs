@@ -206,7 +206,9 @@ impl StatusRequest {
         };
         let mut replicas = Vec::new();
         for replica in TierReplica::all(&self.backstay, tier).await? {
-            replicas.push(replica.status(vault, &facts.points, &now, self.copies).await);
+            let told = replica.status(vault, &facts.points, &now, self.copies).await;
+            let behind = bound.and_then(|bound| told.lag.map(|lag| at.duration_since(bound) < lag));
+            replicas.push(ReplicaStatus { late: behind == Some(true), ..told });
         }
         let count = |state| facts.points.iter().filter(|point| point.state == state).count() as u64;
         let status = TierStatus {
@@ -237,16 +239,18 @@ impl StatusRequest {
 }
 
 impl Status {
-    /// Whether each component has a good point in some tier, every objective is met, every replica answers and nothing
-    /// strange was found.
+    /// Whether each component has a good point in some tier, every objective is met, every replica answers, is
+    /// no more behind than the tier's RPO and not ahead, and nothing strange was found. What is to be done with keys is apart:
+    /// [`custody`](Self::custody).
     #[must_use]
     pub fn is_good(&self) -> bool {
         let all = || self.tiers.iter().flat_map(|tier| &tier.components);
         let somewhere: BTreeSet<&Name> = all().filter(|c| c.newest.is_some()).map(|c| &c.component).collect();
         let well =
             !somewhere.is_empty() && all().all(|component| !component.late && somewhere.contains(&component.component));
-        let silent = self.tiers.iter().flat_map(|tier| &tier.replicas).any(|replica| replica.error.is_some());
-        well && !silent && self.strange.is_empty() && self.tiers.iter().all(|tier| tier.doubtful == 0)
+        let replicas = || self.tiers.iter().flat_map(|tier| &tier.replicas);
+        let bad = replicas().any(|replica| replica.error.is_some() || replica.late || replica.ahead.is_some());
+        well && !bad && self.strange.is_empty() && self.tiers.iter().all(|tier| tier.doubtful == 0)
     }
 }
 

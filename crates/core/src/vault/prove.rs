@@ -35,19 +35,22 @@ pub(crate) async fn not_listed(store: &dyn ObjectStore, manifest: &Manifest) -> 
     Ok(manifest.objects().filter_map(wrong).collect())
 }
 
-/// How many objects each run of a tier has stored, and their bytes: what tells for little whether two vaults may differ.
+/// How many objects and signatures each run of a tier has stored, and their bytes: what tells for little whether two vaults
+/// may differ.
 pub(crate) async fn stored_by_run(
     store: &dyn ObjectStore,
     source: &Name,
     tier: &Name,
 ) -> Result<BTreeMap<PointId, (u64, u64)>> {
     let mut runs = BTreeMap::<PointId, (u64, u64)>::new();
-    for prefix in [layout::items_of_tier(source, tier)?, layout::details_of_tier(source, tier)?] {
+    let details = layout::details_of_tier(source, tier)?;
+    for prefix in [layout::items_of_tier(source, tier)?, details, layout::signatures_of_tier(source, tier)?] {
         let mut listing = store.list(&prefix, &ListOptions::default());
         while let Some(entry) = listing.next().await {
-            if let ListEntry::Object(meta) = entry?
-                && let Some((id, _)) = layout::parse_stored(&meta.key)
-            {
+            let ListEntry::Object(meta) = entry? else { continue };
+            let stored = layout::parse_stored(&meta.key).map(|(id, _)| id);
+            let signature = layout::parse_signature(&meta.key).filter(|(_, what)| *what == layout::SIGNED_POINT);
+            if let Some(id) = stored.or(signature.map(|(id, _)| id)) {
                 let (objects, bytes) = runs.entry(id).or_default();
                 (*objects, *bytes) = (*objects + 1, *bytes + meta.size);
             }
