@@ -108,9 +108,28 @@ async fn whatever_a_replica_lost_of_a_point_is_sent_again() {
     pair.overwrite(&manifest, "zz").await;
     let error = pair.copy(pair.world.store.clone(), pair.store.clone()).await.expect_err("it stands in the way");
     assert!(error.kind() == ErrorKind::Partial && error.to_string().contains(&manifest), "{error}");
+    // Of the same length only reading tells: where a retention asks what is here, or a prune what may go.
+    pair.overwrite(&manifest, vec![b' '; before.len()]).await;
+    let origin = pair.origin(pair.world.store.clone()).await.expect("it opens");
+    let here = pair.replica(pair.store.clone()).await.expect("it opens");
+    let plan = Replicator::new(origin, here).keep("daily", Keep::daily(10)).plan().await.expect("a plan");
+    let error = plan.apply().await.expect_err("it stands in the way");
+    assert!(error.kind() == ErrorKind::Partial && error.to_string().contains(&manifest), "{error}");
     pair.remove(&manifest).await;
     assert_eq!(pair.replicate().await.copied, points[..1]);
     assert_eq!(pair.read(&manifest).await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_key_files_is_not_copied() {
+    let (pair, points) = Pair::with_points(1, 1, TEXT).await;
+    pair.world.clock.advance(DAY);
+    for n in 0..100 {
+        pair.world.overwrite(&format!("keys/epoch-1.a{n}.age"), "junk").await;
+    }
+    assert_eq!(pair.replicate().await.copied, points);
+    assert!(pair.keys("keys/").await.len() < 70);
+    assert_eq!(restored(&pair.left().await, &points[0]).await.expect("the true key is the oldest")[0].1, TEXT);
 }
 
 #[tokio::test(start_paused = true)]
