@@ -146,6 +146,21 @@ async fn a_point_that_is_being_deleted_in_the_replica_stays_at_the_origin() {
     assert_eq!(prune_all(&pair, &backstay).await, points);
 }
 
+/// When the origin is gone a program of the replica, opened to read, says what there is.
+#[tokio::test(start_paused = true)]
+async fn a_program_over_what_is_left_needs_no_right_to_write() {
+    let (pair, points) = Pair::with_points(1, 2, TEXT).await;
+    pair.replicate().await;
+    let tier = Tier::new("daily").keep(Keep::last(2));
+    let backstay = Backstay::builder("prod-eu", pair.left().await).tier(tier).build().expect("well formed");
+    assert!(backstay.status().await.expect("a status").is_good());
+    assert_eq!(backstay.options("db").await.expect("options").options[0].point, points[1]);
+    let target = backstay_testkit::mock::MockImporter::default();
+    let restore = backstay.restore(&points[1]).component("db").into(target.clone());
+    restore.plan().await.expect("a plan").apply().await.expect("restored");
+    assert_eq!(target.content("rows").expect("there"), TEXT);
+}
+
 /// Whose age nobody can tell waits: it would be doubtful for ever.
 #[tokio::test(start_paused = true)]
 async fn a_chain_needs_the_signers_of_the_copies_it_copies_from() {

@@ -239,8 +239,10 @@ impl BackstayBuilder {
     pub fn build(self) -> Result<Backstay> {
         let mut problems = Vec::new();
         let source = checked(&self.source, "source", &mut problems);
-        // A vault that was opened for another role makes no points, and needs to know of none of their makers.
-        let makes_points = self.vault.role().is_none_or(|role| role == Role::Writer);
+        // A vault that was opened to read, or for another role, makes no points, and needs to know of none of their makers.
+        let (writable, may_write) =
+            (self.vault.check_writable(), self.vault.role().is_none_or(|role| role == Role::Writer));
+        let makes_points = may_write && writable.is_ok();
         match (self.vault.origin(), self.components.is_empty()) {
             (None, true) if makes_points => problems.push("no component: add one by `export`".to_owned()),
             (Some(origin), false) => problems.push(format!(
@@ -251,7 +253,10 @@ impl BackstayBuilder {
         if self.tiers.is_empty() {
             problems.push("no tier: add one by `tier`".to_owned());
         }
-        if let (true, Err(error)) = (makes_points, self.vault.check_writable()) {
+        if may_write
+            && !self.components.is_empty()
+            && let Err(error) = writable
+        {
             problems.push(error.to_string());
         }
         let mut components = Vec::new();
