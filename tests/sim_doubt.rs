@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use backstay::engine::{PruneAction, PrunePlan};
 use backstay::retention::KeepRules;
-use backstay::store::{ObjectStoreExt, Operation};
+use backstay::store::Operation;
 use backstay::vault::Purpose;
-use backstay::{Backstay, Clock, Keep, PointId, Random, RunId, Tier};
+use backstay::{Backstay, Keep, PointId, Random, Tier};
 use backstay_testkit::SeededRandom;
 use backstay_testkit::fault::FaultyStore;
 use backstay_testkit::mock::{ExportScript, MockExporter};
-use support::{World, exporter};
+use support::{World, exporter, hundred_thousand_plants};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -212,14 +212,7 @@ async fn one_component_that_shrank_does_not_keep_another_from_growing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_status_over_a_hundred_thousand_points_reads_few_of_them() {
-    let world = World::new(3).await;
-    let random = SeededRandom::new(5);
-    for _ in 0..100_000 {
-        let run = RunId::new(Clock::now(&world.clock), &random);
-        let key = format!("points/prod-eu/daily/{run}.json").parse().expect("a key");
-        world.store.put_new(&key, "{}").await.expect("memory takes it");
-        world.clock.advance(Duration::from_secs(60));
-    }
+    let world = hundred_thousand_plants().await;
     let store = FaultyStore::new(Arc::new(world.store.clone()));
     let backstay = Backstay::builder("prod-eu", world.open(store.clone(), 7).await.expect("it opens"))
         .export("db", MockExporter::scripted(usual()))

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay::engine::RecoveryOptions;
-use backstay::store::{ObjectStoreExt, Operation};
+use backstay::store::Operation;
 use backstay::vault::Outcome;
-use backstay::{Backstay, Clock, ErrorKind, Keep, PointId, RunId, Tier, Vault};
-use backstay_testkit::SeededRandom;
+use backstay::{Backstay, ErrorKind, Keep, PointId, Tier, Vault};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::mock::{ExportFault, ExportScript, MockExporter, MockHook, MockImporter};
 use jiff::{SignedDuration, Timestamp};
-use support::{World, exporter, program};
+use support::{World, exporter, hundred_thousand_plants, program};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -140,14 +139,7 @@ async fn a_place_that_is_down_does_not_hide_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn options_over_a_hundred_thousand_points_list_and_read_few() {
-    let world = World::new(3).await;
-    let random = SeededRandom::new(5);
-    for _ in 0..100_000 {
-        let run = RunId::new(Clock::now(&world.clock), &random);
-        let key = format!("points/prod-eu/daily/{run}.json").parse().expect("a key");
-        world.store.put_new(&key, "{}").await.expect("memory takes it");
-        world.clock.advance(Duration::from_secs(60));
-    }
+    let world = hundred_thousand_plants().await;
     let store = FaultyStore::new(Arc::new(world.store.clone()));
     let backstay = program(world.open(store.clone(), 5).await.expect("it opens"), exporter(&[("rows", TEXT)]));
     let points = nights(&world, &backstay, 70).await;

@@ -137,6 +137,18 @@ pub fn program(vault: Vault, exporter: MockExporter) -> Backstay {
         .expect("the program is well formed")
 }
 
+/// A world with so many plants, a minute apart.
+pub async fn hundred_thousand_plants() -> World {
+    let world = World::new(3).await;
+    let random = SeededRandom::new(5);
+    for _ in 0..100_000 {
+        let run = backstay::RunId::new(backstay::Clock::now(&world.clock), &random);
+        world.overwrite(&format!("points/prod-eu/daily/{run}.json"), "{}").await;
+        world.clock.advance(std::time::Duration::from_secs(60));
+    }
+    world
+}
+
 /// Three points of `content`, a day apart, of which the tier keeps two; a day after the last.
 pub async fn three_points(content: &[u8]) -> (World, Backstay, Vec<backstay::PointId>) {
     let world = World::new(3).await;

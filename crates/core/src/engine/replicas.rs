@@ -257,7 +257,7 @@ pub(crate) async fn lacks(replica: &Vault, point: &Point) -> Result<Option<Strin
         return Ok(Some(format!("{what} ({key})")));
     }
     if let Some(epoch) = &point.manifest.epoch
-        && !any(replica, &layout::sealed_keys(&epoch.name)?).await?
+        && !any(replica, &layout::keys_of_epoch(&epoch.name)?).await?
     {
         return Ok(Some(format!("no key of {} is there", epoch.name)));
     }

@@ -59,11 +59,6 @@ pub(crate) fn epoch_key(epoch: &Name, custodian: &Name) -> Result<Key> {
     Key::new(format!("keys/{epoch}.{custodian}.age"))
 }
 
-/// All files of one epoch.
-pub(crate) fn sealed_keys(epoch: &Name) -> Result<Prefix> {
-    Prefix::new(format!("keys/{epoch}."))
-}
-
 /// The statement that the custodian opened the epoch's key at `time`.
 pub(crate) fn canary(epoch: &Name, custodian: &Name, time: Timestamp) -> Result<Key> {
     Key::new(format!("keys/{epoch}.{custodian}.{}.canary", compact_time(time)))
