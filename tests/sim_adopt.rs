@@ -13,6 +13,7 @@ use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::mock::{Calls, MockHook, MockSnapshots};
 use futures_util::TryStreamExt;
 use support::gate::Gates;
+use support::steps::dies_at;
 use support::{World, exporter, restored};
 
 /// A little longer than the longest run.
@@ -166,10 +167,7 @@ async fn an_adoption_stopped_at_any_store_call_is_made_good_by_the_next() {
             let store = FaultyStore::new(Arc::new(world.store.clone()));
             let backstay = program(&world, store.clone(), 6, &calls).await;
             store.reset_calls();
-            if lost_answer {
-                store.add(Rule::new(Fault::FailAfter(ErrorKind::Unavailable)).nth(k));
-            }
-            store.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).from(k + u64::from(lost_answer)));
+            dies_at(&store, k, lost_answer);
             let stopped = backstay.adopt().await;
             let ended = |keys: Vec<String>| keys.iter().any(|key| key.ends_with(".end.json"));
             assert!(

@@ -5,6 +5,9 @@
 pub mod dead;
 pub mod gate;
 pub mod pair;
+pub mod saved;
+pub mod steps;
+pub mod whole;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
