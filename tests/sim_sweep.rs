@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay::engine::{SweepAction, SweepPlan, SweepReport};
-use backstay::store::{Key, ObjectStore, ObjectStoreExt, PutOptions};
+use backstay::store::{Key, ObjectStore, ObjectStoreExt, Operation, PutOptions};
 use backstay::vault::Purpose;
 use backstay::{Backstay, ErrorKind, Event, Keep, PointId, Result, Tier, Vault};
-use backstay_testkit::fault::FaultyStore;
+use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::{ManualClock, SeededRandom};
 use serde_json::json;
 use support::dead::{DEAD, TEXT, crash, died_at, of, sweep};
@@ -331,4 +331,26 @@ async fn versions_of_what_is_swept_go_too() -> Result<()> {
         assert!(!shown.contains(&dead.run.to_string()), "a version is left: {shown}");
     }
     Ok(())
+}
+
+/// The very last that a prune takes away is the signature of its tombstone; the point's record may be gone long before.
+#[tokio::test(start_paused = true)]
+async fn a_prune_that_stops_before_its_last_call_leaves_nothing_for_good() {
+    let (world, backstay, points) = support::three_points(TEXT).await;
+    world.clock.advance(DEAD);
+    sweep(&backstay).await;
+    assert_eq!(world.keys("runs/").await, [""; 0]);
+    backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("a tombstone");
+    world.clock.advance(2 * DAY);
+    let store = FaultyStore::new(Arc::new(world.store.clone()));
+    let pruner = program(world.open(store.clone(), 9).await.expect("it opens"), exporter(&[]));
+    let rule = Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).on([Operation::Delete]);
+    store.add(rule.under(format!("sigs/{}.deleted", points[0])));
+    pruner.prune("daily").plan().await.expect("a plan").apply().await.expect_err("it stops");
+    assert_eq!(of(&world.keys("").await, &points[0]).len(), 1, "the signature");
+    world.clock.advance(DEAD);
+    let (plan, report) = sweep(&backstay).await;
+    assert_eq!(report.forgotten, points[..1], "{plan}");
+    assert_eq!(of(&world.keys("").await, &points[0]), [""; 0]);
+    assert_eq!(restored(backstay.vault(), &points[1]).await.expect("whole")[0].1, TEXT);
 }

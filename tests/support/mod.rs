@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of it")]
 
+pub mod acts;
 pub mod dead;
 pub mod gate;
 pub mod pair;

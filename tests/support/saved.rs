@@ -1,10 +1,9 @@
 //! A world that was prepared once and is taken up anew by every round of a test.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backstay::store::{Key, ListEntry, ListOptions, ObjectStore, ObjectStoreExt, Prefix, PutOptions};
+use backstay::store::{Key, ListEntry, ListOptions, ObjectStore, Prefix, PutOptions};
 use backstay::{Clock, MemoryStore};
 use backstay_testkit::ManualClock;
 use bytes::Bytes;
@@ -60,21 +59,6 @@ impl SavedStore {
             }
         }
         store.with_clock(Arc::new(clock.clone()))
-    }
-
-    /// What lies at each key.
-    pub async fn contents(store: &MemoryStore, prefix: &str) -> BTreeMap<String, Bytes> {
-        let prefix = Prefix::new(prefix).expect("a prefix");
-        let listed: Vec<ListEntry> =
-            store.list(&prefix, &ListOptions::default()).try_collect().await.expect("memory lists");
-        let mut contents = BTreeMap::new();
-        for entry in listed {
-            if let ListEntry::Object(meta) = entry {
-                let bytes = store.get_bytes(&meta.key, 1 << 30).await.expect("memory reads");
-                contents.insert(meta.key.to_string(), bytes);
-            }
-        }
-        contents
     }
 }
 

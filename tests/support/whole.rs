@@ -1,8 +1,11 @@
 //! Every point that shows is whole: proved by restoring it, the same bytes only once.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
+use backstay::store::{ListEntry, ListOptions, ObjectStore, ObjectStoreExt, Prefix};
 use backstay::{Depth, MemoryStore, PointId, Sha256, Vault};
+use bytes::Bytes;
+use futures_util::TryStreamExt;
 
 use super::restored;
 
@@ -21,15 +24,27 @@ impl Whole {
     ) -> Vec<PointId> {
         let (source, tier) = ("prod-eu".parse().expect("a name"), "daily".parse().expect("a name"));
         let listed = vault.points().list(&source, &tier).await.unwrap_or_else(|error| panic!("{place}: {error}"));
+        let stored = contents(store).await;
         for id in &listed {
-            self.point(vault, store, id, expected(id), place).await;
+            self.proved(vault, &stored, id, expected(id), place).await;
         }
         listed
     }
 
     /// This point is whole, whether it is listed or being deleted.
     pub async fn point(&mut self, vault: &Vault, store: &MemoryStore, id: &PointId, expected: Vec<u8>, place: &str) {
-        if !self.0.insert((bytes_of(store, id).await, expected.clone())) {
+        self.proved(vault, &contents(store).await, id, expected, place).await;
+    }
+
+    async fn proved(
+        &mut self,
+        vault: &Vault,
+        stored: &BTreeMap<String, Bytes>,
+        id: &PointId,
+        expected: Vec<u8>,
+        place: &str,
+    ) {
+        if !self.0.insert((digest_of(stored, id), expected.clone())) {
             return;
         }
         let report = vault.verify(id).depth(Depth::Decoded).await;
@@ -41,14 +56,25 @@ impl Whole {
 }
 
 /// A digest of all that a restore of the point reads.
-async fn bytes_of(store: &MemoryStore, id: &PointId) -> Sha256 {
-    let mut all = Vec::new();
-    let places = [format!("points/{id}."), format!("items/{id}/"), format!("details/{id}."), format!("sigs/{id}.")];
-    for prefix in places.into_iter().chain(["keys/".to_owned(), "copies/".to_owned(), "backstay-1".to_owned()]) {
-        for (key, bytes) in super::saved::SavedStore::contents(store, &prefix).await {
+fn digest_of(stored: &BTreeMap<String, Bytes>, id: &PointId) -> Sha256 {
+    let (run, mut all) = (id.run.to_string(), Vec::new());
+    for (key, bytes) in stored {
+        if key.contains(&run) || key.starts_with("keys/") || key.starts_with("backstay-1") {
             all.extend_from_slice(format!("{key} {} ", bytes.len()).as_bytes());
-            all.extend_from_slice(&bytes);
+            all.extend_from_slice(bytes);
         }
     }
     Sha256::of(&all)
+}
+
+/// What lies at each key.
+async fn contents(store: &MemoryStore) -> BTreeMap<String, Bytes> {
+    let listed = store.list(&Prefix::all(), &ListOptions::default()).try_collect::<Vec<_>>();
+    let mut contents = BTreeMap::new();
+    for entry in listed.await.expect("memory lists") {
+        let ListEntry::Object(meta) = entry else { continue };
+        let bytes = store.get_bytes(&meta.key, 1 << 30).await.expect("memory reads");
+        contents.insert(meta.key.to_string(), bytes);
+    }
+    contents
 }
