@@ -189,7 +189,11 @@ async fn only_a_true_copy_record_takes_a_doubt_away() {
     let (copier, writer) = (pair.keyring.signing_key(), pair.world.keyring.signing_key());
     let stranger = SigningKey::generate(&SeededRandom::new(3));
     let namespace = Purpose::Copy.namespace();
-    let cases: [(&str, Vec<u8>, &SigningKey, &str); 7] = [
+    let mut half = good.clone();
+    half["complete"] = false.into();
+    let half = serde_json::to_vec_pretty(&half).expect("JSON");
+    let cases: [(&str, Vec<u8>, &SigningKey, &str); 8] = [
+        ("of a copy that was not complete", half, copier, namespace),
         ("by a stranger", text.clone(), &stranger, namespace),
         ("by the origin's writer", text.clone(), writer, namespace),
         ("for another purpose", text.clone(), copier, "backstay-proof-v1"),
