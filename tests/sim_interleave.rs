@@ -41,7 +41,7 @@ async fn overtaken(start: Start, races: &[(Act, Act)]) {
                     }
                 }
                 round.check(&mut whole, &place).await;
-                if k % 5 == 0 || !was_overtaken {
+                if k % 8 == 0 || !was_overtaken {
                     round.finish(&mut whole, &place).await;
                 }
                 if !was_overtaken {

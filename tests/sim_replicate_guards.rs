@@ -10,6 +10,7 @@ use backstay::store::Operation;
 use backstay::{ErrorKind, Keyring, MemoryStore, PointId, Vault};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::{EventLog, SeededRandom};
+use support::gate::Gates;
 use support::pair::Pair;
 use support::{exporter, inline_budget, program, restored};
 
@@ -132,4 +133,31 @@ async fn a_copy_of_a_copy_is_as_old_as_the_point() {
     let newest: PointId = third.points().latest("db").await.expect("in no doubt").id;
     assert_eq!(newest, points[1]);
     assert_eq!(restored(&third, &newest).await.expect("whole")[0].1, TEXT);
+}
+
+/// While the bytes were on their way another replicator was faster, and the replica let the point go again.
+#[tokio::test(start_paused = true)]
+async fn what_was_marked_here_meanwhile_is_not_called_copied() {
+    let (pair, points) = Pair::with_points(1, 1, TEXT).await;
+    let gates = Gates::default();
+    let copying = {
+        let (pair, to) = (pair.clone(), gates.store(&pair.store, 0));
+        tokio::spawn(async move { pair.copy(pair.world.store.clone(), to).await })
+    };
+    while pair.keys("copies/").await.is_empty() {
+        gates.settled().await.into_iter().for_each(|program| gates.step(program));
+    }
+    let later = program(pair.world.vault().await, exporter(&[("rows", TEXT)]));
+    for _ in 0..2 {
+        later.backup("daily").await.expect("a backup");
+        pair.world.clock.advance(DAY);
+    }
+    pair.replicate().await;
+    let pruner = pair.pruner(pair.store.clone()).await.expect("well formed");
+    let report = pruner.prune("daily").plan().await.expect("a plan").apply().await.expect("a tombstone");
+    assert_eq!(report.tombstoned, points);
+    gates.open();
+    let error = copying.await.expect("no panic").expect_err("it is on its way out");
+    let report: &ReplicationReport = error.payload().expect("a report");
+    assert!(report.copied.is_empty() && report.left[0].why.contains("being deleted"), "{report:?}");
 }
