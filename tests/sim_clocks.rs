@@ -171,6 +171,16 @@ async fn a_replicator_whose_clock_is_a_year_off_copies_the_same() {
     }
 }
 
+/// A copy record may say that the point is older than its copy, not that it is younger.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_a_store_took_in_before_the_point_was_made_is_doubtful() {
+    let (mut pair, points) = Pair::with_points(1, 1, TEXT).await;
+    pair.store = pair.store.clone().with_clock(Arc::new(Off(pair.world.clock.clone(), -YEAR)));
+    assert_eq!(pair.replicate().await.copied, points);
+    let error = pair.left().await.points().latest("db").await.expect_err("in doubt");
+    assert_eq!(error.context("doubtful"), Some("1"), "{error}");
+}
+
 /// A disk that is not mounted shows an empty folder in its place.
 #[tokio::test]
 async fn an_empty_folder_in_the_vaults_place_is_no_vault() {

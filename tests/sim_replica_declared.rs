@@ -76,6 +76,12 @@ async fn what_a_replica_would_keep_stays_until_it_is_whole_there() {
     pair.overwrite(&item, "short").await;
     assert_eq!(oldest(&backstay).await.0, PruneAction::Keep);
     pair.overwrite(&item, whole).await;
+    let manifest = format!("points/{}.json", points[0]);
+    let whole = pair.read(&manifest).await;
+    pair.overwrite(&manifest, "{}").await;
+    let (action, why) = oldest(&backstay).await;
+    assert!(action == PruneAction::Keep && why.contains("another manifest"), "{why}");
+    pair.overwrite(&manifest, whole).await;
 
     // Nobody answers there.
     store.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)));

@@ -245,8 +245,18 @@ async fn a_key_that_was_good_when_the_origin_took_the_point_in_is_good_at_the_re
     let (report, replica) = copy().await.expect("nothing to copy");
     assert_eq!(report.copied, []);
     // Without the copy record the store's time counts, and that is too late.
-    pair.remove(&format!("copies/{}.{}.json", points[0], pair.world.keyring.vault_id())).await;
+    let (origin, id) = (pair.world.keyring.vault_id(), &points[0]);
+    let key = format!("copies/{id}.{origin}.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&pair.read(&key).await).expect("JSON");
+    pair.remove(&key).await;
     assert_eq!(replica.points().get(&points[0]).await.expect_err("too late").kind(), ErrorKind::Untrusted);
+    // Nor does a record help that is about another manifest.
+    record["manifest"] = "00".repeat(32).into();
+    let (bytes, copier) = (serde_json::to_vec_pretty(&record).expect("JSON"), pair.keyring.signing_key());
+    let signature = signature_key(&format!("sigs/{id}.copy-{origin}"), &bytes, &copier.public().id());
+    pair.overwrite(&signature, copier.sign(Purpose::Copy.namespace(), &bytes)).await;
+    pair.overwrite(&key, bytes).await;
+    assert_eq!(replica.points().get(id).await.expect_err("another").kind(), ErrorKind::Untrusted);
 }
 
 #[tokio::test(start_paused = true)]

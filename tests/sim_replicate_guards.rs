@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay::engine::{PlannedReplication, ReplicationReport, Replicator};
-use backstay::store::Operation;
+use backstay::store::{ObjectStoreExt, Operation};
 use backstay::{ErrorKind, Keyring, MemoryStore, PointId, Vault};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::{EventLog, SeededRandom};
 use support::gate::Gates;
 use support::pair::Pair;
+use support::saved::SavedPair;
+use support::whole::Whole;
 use support::{exporter, inline_budget, program, restored};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -160,4 +162,33 @@ async fn what_was_marked_here_meanwhile_is_not_called_copied() {
     let error = copying.await.expect("no panic").expect_err("it is on its way out");
     let report: &ReplicationReport = error.payload().expect("a report");
     assert!(report.copied.is_empty() && report.left[0].why.contains("being deleted"), "{report:?}");
+}
+
+/// Somebody puts other bytes at an item's key, as many as it has, at any moment of the copying.
+#[tokio::test(start_paused = true)]
+async fn a_plant_at_any_step_becomes_part_of_no_copy() {
+    let (pair, points) = Pair::with_points(1, 1, TEXT).await;
+    let (saved, mut whole, mut refused) = (SavedPair::of(pair).await, Whole::default(), 0);
+    for k in 0.. {
+        let pair = saved.load().await;
+        let gates = Gates::default();
+        let copying = {
+            let (pair, to) = (pair.clone(), gates.store(&pair.store, 0));
+            tokio::spawn(async move { pair.copy(pair.world.store.clone(), to).await })
+        };
+        let taken = gates.take(0, k).await;
+        let item = pair.world.keys(&format!("items/{}/", points[0])).await.remove(0);
+        let length = pair.world.read(&item).await.len();
+        let planted = pair.store.put_new(&item.parse().expect("a key"), vec![7; length]).await.is_ok();
+        gates.open();
+        let copied = copying.await.expect("no panic");
+        assert_eq!(copied.is_err(), planted, "{k}: {copied:?}");
+        let shown = whole.shown(&pair.left().await, &pair.store, |_| TEXT.to_vec(), &format!("{k}")).await;
+        assert_eq!(shown.len(), usize::from(!planted), "{k}");
+        refused += usize::from(planted);
+        if taken < k {
+            break;
+        }
+    }
+    assert!(refused > 5, "only {refused} plants came in time");
 }

@@ -180,6 +180,7 @@ impl Backstay {
 
     /// The vault that the points go into; it reads in the replicas what it lost.
     #[must_use]
+    #[expect(clippy::misnamed_getters, reason = "the vault as an application sees it: with its replicas")]
     pub fn vault(&self) -> &Vault {
         &self.0.everywhere
     }
