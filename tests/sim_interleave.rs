@@ -29,9 +29,9 @@ async fn overtaken(start: Start, races: &[(Act, Act)]) {
                     let opening = async move {
                         let (origin, here) = (&round.pair.world.store, &round.pair.store);
                         let (origin, here) = (gates_of.store(origin, program), gates_of.store(here, program));
-                        round.open(act, origin, here, Round::seed(program)).await.expect("it opens")
+                        round.open(act, origin, here, Round::seed(program)).await
                     };
-                    tasks.push((act, gates.pass(program, opening).await));
+                    tasks.push((act, gates.pass(program, opening).await.expect("it opens")));
                 }
                 let tasks: Vec<_> = tasks.into_iter().map(|(act, work)| (act, tokio::spawn(work))).collect();
                 let was_overtaken = gates.overtake(0, k).await;
