@@ -13,6 +13,7 @@ use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::mock::{Calls, MockHook, MockSnapshots};
 use futures_util::TryStreamExt;
 use support::gate::Gates;
+use support::steps::dies_at;
 use support::{World, exporter, restored};
 
 /// A little longer than the longest run.
@@ -166,10 +167,7 @@ async fn an_adoption_stopped_at_any_store_call_is_made_good_by_the_next() {
             let store = FaultyStore::new(Arc::new(world.store.clone()));
             let backstay = program(&world, store.clone(), 6, &calls).await;
             store.reset_calls();
-            if lost_answer {
-                store.add(Rule::new(Fault::FailAfter(ErrorKind::Unavailable)).nth(k));
-            }
-            store.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).from(k + u64::from(lost_answer)));
+            dies_at(&store, k, lost_answer);
             let stopped = backstay.adopt().await;
             let ended = |keys: Vec<String>| keys.iter().any(|key| key.ends_with(".end.json"));
             assert!(
@@ -222,6 +220,38 @@ async fn adoptions_overtake_each_other_at_every_step() {
             break;
         }
     }
+}
+
+/// An adoption looks around, and meanwhile a run begins and freezes: the thaw must not reach that one.
+#[tokio::test(start_paused = true)]
+async fn no_thaw_reaches_a_run_that_began_while_an_adoption_looked_around() {
+    let mut met = 0;
+    for k in 0.. {
+        let (world, calls) = (World::new(3).await, Calls::default());
+        die(&world, "daily", 6, 5).await;
+        world.clock.advance(DEAD);
+        let gates = Gates::default();
+        let open = |number, seed| {
+            let (world, store, calls) = (world.clone(), gates.store(&world.store, number), calls.clone());
+            gates.pass(number, async move { program(&world, store, seed, &calls).await })
+        };
+        let (one, two) = (open(0, 6).await, open(1, 7).await);
+        let adopting = tokio::spawn(async move { one.adopt().await });
+        let taken = gates.take(0, k).await;
+        let thawed = calls.count("freeze.after");
+        let writing = tokio::spawn(async move { two.backup("daily").await });
+        while calls.count("freeze.before") == 0 && gates.take(1, 1).await == 1 {}
+        met += usize::from(thawed == 0);
+        gates.take(0, 1000).await;
+        adopting.await.expect("no panic").unwrap_or_else(|error| panic!("{k}: {error}"));
+        assert_eq!(calls.all().last().map(String::as_str), Some("freeze.before"), "{k}: {:?}", calls.all());
+        gates.open();
+        writing.await.expect("no panic").unwrap_or_else(|error| panic!("{k}: {error}"));
+        if taken < k {
+            break;
+        }
+    }
+    assert!(met > 1, "only {met} runs began before the thaw");
 }
 
 /// What the engine will do with snapshots: the same point, component and resource is the same snapshot, whoever asks.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backstay::engine::PruneAction;
+use backstay::engine::{PruneAction, Replicator};
 use backstay::{Backstay, BackupReport, Clock, ErrorKind, Keep, LocalStore, PointId, Tier, Vault};
 use backstay_testkit::{ManualClock, SeededRandom};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Span, Timestamp};
+use support::pair::Pair;
 use support::{World, exporter, inline_budget, restored};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -152,6 +153,49 @@ async fn an_emptied_bucket_is_not_pruned_and_says_so() {
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     let error = world.open(world.store.clone(), 30).await.expect_err("no vault is made by opening");
     assert!(error.kind() == ErrorKind::NotFound && world.keys("").await.is_empty(), "{error}");
+}
+
+/// What a replica takes and what it holds in doubt is told by the stores' clocks and the origin's, not by the replicator's.
+#[tokio::test(start_paused = true)]
+async fn a_replicator_whose_clock_is_a_year_off_copies_the_same() {
+    for off in [SignedDuration::ZERO, YEAR, -YEAR] {
+        let (pair, points) = Pair::with_points(1, 5, TEXT).await;
+        pair.world.clock.advance(30 * DAY);
+        // Under a wrong clock from the very first call.
+        let open = |builder: backstay::vault::VaultBuilder| {
+            builder.clock(Off(pair.world.clock.clone(), off)).random(SeededRandom::new(9)).budget(inline_budget())
+        };
+        let (id, signers) = (pair.world.keyring.vault_id(), pair.world.keyring.allowed_signers());
+        let origin = open(Vault::open_read_only(pair.world.store.clone()).trust(signers.clone()));
+        let here = open(Vault::open(pair.store.clone()).keyring(&pair.keyring).origin(id.clone(), signers));
+        let (origin, here) = (origin.build().await.expect("it opens"), here.build().await.expect("it opens"));
+        let replicator = Replicator::new(origin, here).keep("daily", Keep::within(Span::new().days(33)));
+        let plan = replicator.plan().await.expect("a plan");
+        // The points are thirty to thirty-five days old.
+        assert_eq!((plan.steps.len(), plan.unwanted), (3, 2), "{off:#}: {plan}");
+        assert_eq!(plan.apply().await.expect("copied").copied.len(), 3, "{off:#}");
+        let left = pair.left().await;
+        assert_eq!(left.points().latest("db").await.expect("in no doubt").id, points[4], "{off:#}");
+        assert_whole(&left, &points[2..], "at the replica").await;
+        // With a wrong clock nothing is deleted there either.
+        let vault = open(Vault::open(pair.store.clone()).keyring(&pair.keyring).origin(id.clone(), signers));
+        let pruner = Backstay::builder("prod-eu", vault.build().await.expect("it opens"));
+        let pruner = pruner.tier(Tier::new("daily").keep(Keep::last(2))).build().expect("well formed");
+        match pruner.prune("daily").plan().await {
+            Ok(plan) => assert!(off.is_zero() && plan.count(PruneAction::Tombstone) == 1, "{off:#}: {plan}"),
+            Err(error) => assert!(!off.is_zero() && error.kind() == ErrorKind::Refused, "{off:#}: {error}"),
+        }
+    }
+}
+
+/// A copy record may say that the point is older than its copy, not that it is younger.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_a_store_took_in_before_the_point_was_made_is_doubtful() {
+    let (mut pair, points) = Pair::with_points(1, 1, TEXT).await;
+    pair.store = pair.store.clone().with_clock(Arc::new(Off(pair.world.clock.clone(), -YEAR)));
+    assert_eq!(pair.replicate().await.copied, points);
+    let error = pair.left().await.points().latest("db").await.expect_err("in doubt");
+    assert_eq!(error.context("doubtful"), Some("1"), "{error}");
 }
 
 /// A disk that is not mounted shows an empty folder in its place.

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay::store::Operation;
-use backstay::{Backstay, Clock, Depth, ErrorKind, PointId, Result, SystemClock};
+use backstay::{Backstay, Clock, ErrorKind, PointId, Result, SystemClock};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::mock::{Calls, ExportScript, MockExporter, MockHook};
+use support::saved::SavedWorld;
+use support::steps::{dies_at, polled, slow};
+use support::whole::Whole;
 use support::{World, inline_budget, program, restored};
 
 const OLD: &[u8] = b"what was there before the crash";
@@ -63,23 +66,17 @@ async fn perform(act: Act, backstay: &Backstay, points: &[PointId]) -> Result<()
 }
 
 /// Every point that a listing shows is whole, and the points of before are as they were.
-async fn check_promises(world: &World, points: &[PointId], act: Act, place: &str) {
+async fn check_promises(world: &World, points: &[PointId], act: Act, whole: &mut Whole, place: &str) {
     let vault = world.vault().await;
-    let daily = "daily".parse().expect("a name");
-    let listed = vault.points().list(&points[0].source, &daily).await.expect("a listing");
-    for id in &listed {
-        let report = vault.verify(id).depth(Depth::Decoded).await.unwrap_or_else(|error| panic!("{place}: {error}"));
-        assert_eq!(report.reached, Some(Depth::Decoded), "{place}");
-        let expected = if points.contains(id) { OLD } else { NEW };
-        assert_eq!(restored(&vault, id).await.expect("it restores")[0].1, expected, "{place}");
-    }
+    let expected = |id: &PointId| if points.contains(id) { OLD.to_vec() } else { NEW.to_vec() };
+    let listed = whole.shown(&vault, &world.store, expected, place).await;
     let kept = &points[usize::from(!matches!(act, Act::Backup | Act::PartialBackup | Act::Hold))..];
     assert!(kept.iter().all(|id| listed.contains(id)), "{place}: a point is gone");
     vault.points().latest("db").await.unwrap_or_else(|error| panic!("{place}: {error}"));
 }
 
 /// Does the act again on a well store and looks at what came of it.
-async fn finish(world: &World, points: &[PointId], act: Act, place: &str) {
+async fn finish(world: &World, points: &[PointId], act: Act, whole: &mut Whole, place: &str) {
     world.clock.advance(Duration::from_secs(60));
     let again = program(world.open(world.store.clone(), 77).await.expect("it opens"), exporting(act));
     match perform(act, &again, points).await {
@@ -89,7 +86,7 @@ async fn finish(world: &World, points: &[PointId], act: Act, place: &str) {
         Err(error) if matches!(act, Act::Hold) && error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => panic!("{place}: the next run fails: {error:?}"),
     }
-    check_promises(world, points, act, place).await;
+    check_promises(world, points, act, whole, place).await;
     if matches!(act, Act::Delete) {
         // What a deletion leaves that was stopped at its very end, and the record of the run, are the sweep's.
         world.clock.advance(Duration::from_secs(20 * 24 * 3600));
@@ -110,25 +107,23 @@ async fn finish(world: &World, points: &[PointId], act: Act, place: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_at_any_store_call_leaves_the_promises_and_the_next_run_works() {
+    let mut whole = Whole::default();
     for act in ACTS {
+        let (world, points) = prepared(act).await;
+        let saved = SavedWorld::of(world).await;
         for lost_answer in [false, true] {
             let mut calls = 0;
             for k in 1.. {
-                let (world, points) = prepared(act).await;
+                let world = saved.load().await;
                 let store = FaultyStore::new(Arc::new(world.store.clone()));
                 let place = format!("{act:?}, call {k}, lost answer: {lost_answer}");
-                if lost_answer {
-                    store.add(Rule::new(Fault::FailAfter(ErrorKind::Unavailable)).nth(k));
-                    store.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).from(k + 1));
-                } else {
-                    store.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).from(k));
-                }
+                dies_at(&store, k, lost_answer);
                 let crashed = match world.open(store.clone(), 5).await {
                     Ok(vault) => perform(act, &program(vault, exporting(act)), &points).await,
                     Err(error) => Err(error),
                 };
-                check_promises(&world, &points, act, &place).await;
-                finish(&world, &points, act, &place).await;
+                check_promises(&world, &points, act, &mut whole, &place).await;
+                finish(&world, &points, act, &mut whole, &place).await;
                 if store.all_calls() < k {
                     crashed.unwrap_or_else(|error| panic!("{place}: no fault, but {error}"));
                     break;
@@ -142,6 +137,7 @@ async fn a_crash_at_any_store_call_leaves_the_promises_and_the_next_run_works() 
 
 #[tokio::test(start_paused = true)]
 async fn one_lost_answer_at_any_create_does_not_fail_a_backup() {
+    let mut whole = Whole::default();
     for k in 1.. {
         let (world, points) = prepared(Act::Backup).await;
         let lost = Rule::new(Fault::FailAfter(ErrorKind::Timeout)).on([Operation::Put]).nth(k);
@@ -151,7 +147,7 @@ async fn one_lost_answer_at_any_create_does_not_fail_a_backup() {
         store.add(lost);
         let backstay = program(vault, exporting(Act::Backup));
         backstay.backup("daily").await.unwrap_or_else(|error| panic!("put {k}: {error}"));
-        check_promises(&world, &points, Act::Backup, &format!("put {k}")).await;
+        check_promises(&world, &points, Act::Backup, &mut whole, &format!("put {k}")).await;
         if store.calls(Operation::Put) < k {
             assert_eq!(k, 6, "a small point is five puts");
             break;
@@ -161,13 +157,13 @@ async fn one_lost_answer_at_any_create_does_not_fail_a_backup() {
 
 #[tokio::test(start_paused = true)]
 async fn a_backup_dropped_at_any_moment_commits_whole_or_not_at_all_and_undoes_its_hooks() {
-    let mut committed = 0;
+    let (mut committed, mut whole) = (0, Whole::default());
+    let (world, points) = prepared(Act::Backup).await;
+    let saved = SavedWorld::of(world).await;
     for n in 0.. {
-        let (world, points) = prepared(Act::Backup).await;
-        // Every call takes a millisecond of the paused clock, so n counts the moments between them.
-        let slow =
-            FaultyStore::new(Arc::new(world.store.clone())).with(Rule::new(Fault::Delay(Duration::from_millis(1))));
-        let vault = world.open(slow, 5).await.expect("it opens");
+        let world = saved.load().await;
+        // n counts the moments between the calls.
+        let vault = world.open(slow(&world.store), 5).await.expect("it opens");
         let calls = Calls::default();
         let backstay = Backstay::builder("prod-eu", vault)
             .export("db", exporting(Act::Backup))
@@ -184,8 +180,8 @@ async fn a_backup_dropped_at_any_moment_commits_whole_or_not_at_all_and_undoes_i
         backstay.shutdown().await;
         let place = format!("dropped after {n} ms");
         assert_eq!(calls.count("freeze.before"), calls.count("freeze.after"), "{place}");
-        check_promises(&world, &points, Act::Backup, &place).await;
-        finish(&world, &points, Act::Backup, &place).await;
+        check_promises(&world, &points, Act::Backup, &mut whole, &place).await;
+        finish(&world, &points, Act::Backup, &mut whole, &place).await;
         committed += u64::from(world.keys("points/").await.iter().filter(|key| key.ends_with(".json")).count() == 5);
         if done {
             assert!(n > 5, "the run met only {n} moments");
@@ -197,16 +193,17 @@ async fn a_backup_dropped_at_any_moment_commits_whole_or_not_at_all_and_undoes_i
 
 #[tokio::test(start_paused = true)]
 async fn prune_and_restore_dropped_after_any_poll_can_be_done_again() {
+    let mut whole = Whole::default();
     for act in [Act::Tombstone, Act::Delete, Act::Undelete, Act::Hold] {
+        let (world, points) = prepared(act).await;
+        let saved = SavedWorld::of(world).await;
         for n in 1.. {
-            let (world, points) = prepared(act).await;
-            let slow =
-                FaultyStore::new(Arc::new(world.store.clone())).with(Rule::new(Fault::Delay(Duration::from_millis(1))));
-            let backstay = program(world.open(slow, 5).await.expect("it opens"), exporting(act));
+            let world = saved.load().await;
+            let backstay = program(world.open(slow(&world.store), 5).await.expect("it opens"), exporting(act));
             let done = polled(n, perform(act, &backstay, &points)).await;
             let place = format!("{act:?}, dropped after {n} polls");
-            check_promises(&world, &points, act, &place).await;
-            finish(&world, &points, act, &place).await;
+            check_promises(&world, &points, act, &mut whole, &place).await;
+            finish(&world, &points, act, &mut whole, &place).await;
             if let Some(result) = done {
                 result.unwrap_or_else(|error| panic!("{place}: {error}"));
                 assert!(n > 3, "{act:?} met only {n} polls");
@@ -214,11 +211,9 @@ async fn prune_and_restore_dropped_after_any_poll_can_be_done_again() {
             }
         }
     }
+    let (world, points) = prepared(Act::Backup).await;
+    let vault = world.open(slow(&world.store), 5).await.expect("it opens");
     for n in 1.. {
-        let (world, points) = prepared(Act::Backup).await;
-        let slow =
-            FaultyStore::new(Arc::new(world.store.clone())).with(Rule::new(Fault::Delay(Duration::from_millis(1))));
-        let vault = world.open(slow, 5).await.expect("it opens");
         let done = polled(n, restored(&vault, &points[0])).await;
         assert_eq!(restored(&vault, &points[0]).await.expect("again")[0].1, OLD);
         if done.is_some() {
@@ -242,22 +237,4 @@ async fn the_same_seed_makes_the_same_vault_bit_for_bit() {
     }
     assert_eq!(vaults[0], vaults[1]);
     drop(inline_budget());
-}
-
-/// Polls a future at most `n` times; what it gave, if it was done by then.
-async fn polled<T>(n: usize, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = std::pin::pin!(future);
-    let mut polls = 0;
-    std::future::poll_fn(move |context| {
-        if polls == n {
-            return std::task::Poll::Ready(None);
-        }
-        polls += 1;
-        let polled = future.as_mut().poll(context).map(Some);
-        if polls == n && polled.is_pending() {
-            return std::task::Poll::Ready(None);
-        }
-        polled
-    })
-    .await
 }

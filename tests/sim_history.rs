@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use backstay::store::Operation;
 use backstay::vault::{Act, History, HistoryEntry, Logged};
-use backstay::{Backstay, ErrorKind, Event, Name, PointId, Vault};
+use backstay::{Backstay, Clock, ErrorKind, Event, Name, PointId, Vault};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::mock::{ExportFault, ExportScript, MockExporter};
+use support::steps::dies_at;
 use support::{World, program, restored};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -143,12 +144,15 @@ async fn no_act_fails_or_changes_because_its_history_cannot_be_written() {
                 .with(rule().under("history/"))
                 .with(rule().under("sigs/prod-eu/history/"));
             let backstay = program(world.open(store, 5).await.expect("it opens"), dying());
+            let began = world.clock.monotonic();
             let error = backstay.backup("daily").await.expect_err("it fails late");
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{fault:?} {k}: {error}");
             assert!(error.to_string().contains("no component could be exported"), "{fault:?} {k}: {error}");
             let report = backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("it applies");
             assert_eq!(report.tombstoned, points[..1], "{fault:?} {k}");
             restored(backstay.vault(), &points[1]).await.expect("whole");
+            let took = world.clock.monotonic() - began;
+            assert!(took <= 3 * Duration::from_secs(60), "{fault:?} {k}: three acts waited {took:?} for their history");
             check_whole(&world, &format!("{fault:?} {k}")).await;
         }
     }
@@ -162,10 +166,7 @@ async fn what_a_program_that_dies_at_any_store_call_leaves_is_whole_or_absent() 
             let store = FaultyStore::new(Arc::new(world.store.clone()));
             let backstay = program(world.open(store.clone(), 5).await.expect("it opens"), dying());
             store.reset_calls();
-            if lost_answer {
-                store.add(Rule::new(Fault::FailAfter(ErrorKind::Unavailable)).nth(k));
-            }
-            store.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).from(k + u64::from(lost_answer)));
+            dies_at(&store, k, lost_answer);
             backstay.backup("daily").await.expect_err("it fails anyway");
             let pruned = async { backstay.prune("daily").plan().await?.apply().await };
             let all_well = pruned.await.is_ok() & restored(backstay.vault(), &points[1]).await.is_ok();
@@ -205,4 +206,27 @@ async fn a_record_that_nobody_trusted_signed_or_that_was_moved_says_nothing() {
     assert!(error.to_string().contains("another place"), "{error}");
     world.overwrite(&second, "{}").await;
     assert_eq!(history.get(&entries[1]).await.expect_err("unsigned").kind(), ErrorKind::Untrusted);
+    // Signed by who may, and each word of its place is another's.
+    let good = world.json(&first).await;
+    let place = format!("sigs/prod-eu/history/{}.backup", entries[0].id);
+    let mut other_log = good["log"].clone();
+    other_log["key"] = serde_json::json!(world.keys(&format!("history/prod-eu/{}.", entries[1].id)).await[0]);
+    for (field, value) in [
+        ("vault", serde_json::json!("a".repeat(26))),
+        ("source", serde_json::json!("prod-us")),
+        ("id", serde_json::json!(entries[1].id)),
+        ("act", serde_json::json!("prune")),
+        ("log", other_log),
+    ] {
+        let mut changed = good.clone();
+        changed[field] = value;
+        world.put_signed(&first, &place, backstay::vault::Purpose::History, &changed).await;
+        let error = history.get(&entries[0]).await.expect_err(field);
+        assert!(
+            error.kind() == ErrorKind::Untrusted && error.to_string().contains("another place"),
+            "{field}: {error}"
+        );
+    }
+    world.put_signed(&first, &place, backstay::vault::Purpose::History, &good).await;
+    history.get(&entries[0]).await.expect("its own");
 }

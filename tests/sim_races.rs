@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use backstay::{Backstay, ErrorKind, PointId, Result};
 use support::gate::Gates;
-use support::{World, exporter, program, restored};
+use support::saved::SavedWorld;
+use support::whole::Whole;
+use support::{World, exporter, program};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const TEXT: &[u8] = b"content";
@@ -93,20 +95,10 @@ async fn interleaved(
     let gates = Gates::default();
     let mut running: Vec<Pin<Box<dyn Future<Output = Result<()>> + Send>>> = Vec::new();
     for (number, act) in acts.into_iter().enumerate() {
-        let vault = world.open(gates.store(&world.store, number), 50 + number as u64);
-        let points = points.to_vec();
-        let vault = async { vault.await.expect("it opens") };
-        let backstay = {
-            let mut opening = Box::pin(vault);
-            // Opening is no part of the race: the gate is passed as it comes.
-            loop {
-                tokio::select! {
-                    biased;
-                    vault = &mut opening => break program(vault, exporter(&[("rows", TEXT)])),
-                    waiting = gates.settled() => waiting.into_iter().for_each(|waiting| gates.step(waiting)),
-                }
-            }
-        };
+        let (points, opening) = (points.to_vec(), world.clone());
+        let store = gates.store(&world.store, number);
+        let opening = async move { opening.open(store, 50 + number as u64).await.expect("it opens") };
+        let backstay = program(gates.pass(number, opening).await, exporter(&[("rows", TEXT)]));
         running.push(Box::pin(async move { perform(act, &backstay, &points).await }));
     }
     let mut tasks: Vec<_> = running.into_iter().map(tokio::spawn).collect();
@@ -124,10 +116,16 @@ async fn interleaved(
     ([first, second], steps)
 }
 
-async fn check(world: &World, points: &[PointId], race: (Oldest, Act, Act), answers: &[Result<()>; 2], place: &str) {
+async fn check(
+    world: &World,
+    points: &[PointId],
+    race: (Oldest, Act, Act),
+    answers: &[Result<()>; 2],
+    whole: &mut Whole,
+    place: &str,
+) {
     let (oldest, first, second) = race;
     let vault = world.vault().await;
-    let (source, tier) = (&points[0].source, "daily".parse().expect("a name"));
     // An error is only ever that somebody else was first.
     for (act, answer) in [(first, &answers[0]), (second, &answers[1])] {
         let fine = match answer.as_ref().map_err(backstay::Error::kind) {
@@ -142,11 +140,7 @@ async fn check(world: &World, points: &[PointId], race: (Oldest, Act, Act), answ
         assert!(fine, "{place}: {act:?}: {answer:?}");
     }
     // Every point that shows is whole, and none that was to stay is gone.
-    let listed = vault.points().list(source, &tier).await.expect("a listing");
-    for id in &listed {
-        let whole = restored(&vault, id).await.unwrap_or_else(|error| panic!("{place}: {id}: {error}"));
-        assert_eq!(whole[0].1, TEXT, "{place}");
-    }
+    let listed = whole.shown(&vault, &world.store, |_| TEXT.to_vec(), place).await;
     let backups = [first, second].iter().filter(|act| **act == Act::Backup).count();
     // The tier keeps two: every new point lets one more go.
     let kept = &points[points.len().min(1 + backups)..];
@@ -158,7 +152,7 @@ async fn check(world: &World, points: &[PointId], race: (Oldest, Act, Act), answ
         .zip(answers)
         .any(|(act, answer)| matches!(act, Act::Hold | Act::Undelete) && answer.is_ok());
     if promised {
-        restored(&vault, &points[0]).await.unwrap_or_else(|error| panic!("{place}: held or undeleted, but {error}"));
+        whole.point(&vault, &world.store, &points[0], TEXT.to_vec(), place).await;
     }
 
     // Later runs finish what was begun: the point stands whole and held, or nothing of it is left.
@@ -176,7 +170,7 @@ async fn check(world: &World, points: &[PointId], race: (Oldest, Act, Act), answ
         .collect();
     let held = [first, second].contains(&Act::Hold) || oldest == Oldest::Held && second != Act::Release;
     if held && world.keys("points/").await.contains(&format!("points/{}.json", points[0])) {
-        assert_eq!(restored(backstay.vault(), &points[0]).await.expect("held")[0].1, TEXT, "{place}");
+        whole.point(backstay.vault(), &world.store, &points[0], TEXT.to_vec(), place).await;
     } else {
         assert!(!promised || first == Act::Prune && second == Act::Undelete, "{place}: a hold did not hold");
         assert_eq!(left, [""; 0], "{place}");
@@ -186,12 +180,15 @@ async fn check(world: &World, points: &[PointId], race: (Oldest, Act, Act), answ
 /// One program stops after each of its steps while the other runs through: every place where it can be overtaken.
 #[tokio::test(start_paused = true)]
 async fn one_program_overtakes_the_other_at_every_step() {
+    let mut whole = Whole::default();
     for race in RACES {
         let (oldest, first, second) = race;
+        let (world, points) = prepared(oldest).await;
+        let saved = SavedWorld::of(world).await;
         // Of two that do the same it does not matter which one is stopped.
         for [stopped, through] in [[0, 1], [1, 0]].into_iter().take(if first == second { 1 } else { 2 }) {
             for k in 0.. {
-                let (world, points) = prepared(oldest).await;
+                let world = saved.load().await;
                 let (mut taken, mut overtaken) = (0, false);
                 let choose = |waiting: &[usize]| {
                     let wanted = if taken < k { stopped } else { through };
@@ -202,7 +199,7 @@ async fn one_program_overtakes_the_other_at_every_step() {
                 };
                 let (answers, _) = interleaved(&world, &points, [first, second], choose).await;
                 let place = format!("{race:?}, {stopped} stopped after {k}");
-                check(&world, &points, race, &answers, &place).await;
+                check(&world, &points, race, &answers, &mut whole, &place).await;
                 if !overtaken {
                     assert!(k > 2, "{race:?} met only {k} steps");
                     break;
@@ -215,10 +212,13 @@ async fn one_program_overtakes_the_other_at_every_step() {
 /// Any order at all, drawn from a seed.
 #[tokio::test(start_paused = true)]
 async fn programs_take_turns_at_random() {
+    let mut whole = Whole::default();
     for race in RACES {
         let (oldest, first, second) = race;
+        let (world, points) = prepared(oldest).await;
+        let saved = SavedWorld::of(world).await;
         for seed in 0..8_u64 {
-            let (world, points) = prepared(oldest).await;
+            let world = saved.load().await;
             let mut state = seed;
             let choose = |waiting: &[usize]| {
                 // Knuth's MMIX generator; its upper bits are good enough to choose by.
@@ -227,7 +227,7 @@ async fn programs_take_turns_at_random() {
             };
             let (answers, steps) = interleaved(&world, &points, [first, second], choose).await;
             assert!(steps > 6, "{race:?}: only {steps} steps");
-            check(&world, &points, race, &answers, &format!("{race:?}, seed {seed}")).await;
+            check(&world, &points, race, &answers, &mut whole, &format!("{race:?}, seed {seed}")).await;
         }
     }
 }

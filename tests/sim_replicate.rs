@@ -8,7 +8,7 @@ use std::time::Duration;
 use backstay::engine::{ReplicationReport, Replicator};
 use backstay::store::Operation;
 use backstay::vault::{AllowedSigner, AllowedSigners, Purpose, SigningKey};
-use backstay::{BackupReport, ErrorKind, Keep, PointId, Vault};
+use backstay::{Backstay, BackupReport, ErrorKind, Keep, PointId, Tier, Vault};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::mock::{ExportScript, MockExporter};
 use backstay_testkit::{EventLog, ManualClock, SeededRandom};
@@ -36,6 +36,45 @@ async fn the_replica_alone_restores_what_the_lost_vault_held() {
     }
     let listed = left.points().list(&points[0].source, &points[0].tier).await.expect("a listing");
     assert_eq!(listed, points);
+}
+
+/// The origin is emptied, or its marker is gone too, while a deletion is due at the replica: what stays there stays.
+#[tokio::test(start_paused = true)]
+async fn a_lost_origin_takes_nothing_of_the_replica_with_it() {
+    for marker_too in [false, true] {
+        let (pair, points) = Pair::with_points(1, 3, TEXT).await;
+        pair.replicate().await;
+        let pruner = pair.pruner(pair.store.clone()).await.expect("well formed");
+        pruner.prune("daily").plan().await.expect("a plan").apply().await.expect("a tombstone");
+        pair.world.clock.advance(2 * DAY);
+        let program = pair.program(pair.replica(pair.store.clone()).await.expect("it opens")).await;
+        for key in pair.world.keys("").await.iter().filter(|key| marker_too || !key.starts_with("backstay-1")) {
+            pair.world.remove(key).await;
+        }
+        // The replicator finds nothing, and deletes nothing.
+        let before = pair.keys("").await;
+        match pair.copy(pair.world.store.clone(), pair.store.clone()).await {
+            Ok(report) => assert!(!marker_too && report.copied.is_empty(), "{report:?}"),
+            Err(error) => assert!(marker_too && error.kind() == ErrorKind::NotFound, "{error}"),
+        }
+        assert_eq!(pair.keys("").await, before);
+        program.prune("daily").plan().await.expect_err("nothing is left to prune");
+        assert_eq!(pair.keys("").await, before);
+        // What was due goes by the replica's own plan, the newest never, however few they are.
+        let report = pruner.prune("daily").plan().await.expect("a plan").apply().await.expect("it goes");
+        assert_eq!(report.deleted, points[..1]);
+        let last = Backstay::builder("prod-eu", pair.replica(pair.store.clone()).await.expect("it opens"));
+        let last = last.tier(Tier::new("daily").keep(Keep::last(1))).build().expect("well formed");
+        for _ in 0..2 {
+            last.prune("daily").plan().await.expect("a plan").apply().await.expect("it works");
+            pair.world.clock.advance(2 * DAY);
+        }
+        let left = pair.left().await;
+        let listed = left.points().list(&points[0].source, &points[0].tier).await.expect("a listing");
+        assert_eq!(listed, points[2..]);
+        assert_eq!(restored(&left, &points[2]).await.expect("it restores")[0].1, TEXT);
+        assert_eq!(program.vault().points().latest("db").await.expect("in the replica").id, points[2]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,7 +190,11 @@ async fn only_a_true_copy_record_takes_a_doubt_away() {
     let (copier, writer) = (pair.keyring.signing_key(), pair.world.keyring.signing_key());
     let stranger = SigningKey::generate(&SeededRandom::new(3));
     let namespace = Purpose::Copy.namespace();
-    let cases: [(&str, Vec<u8>, &SigningKey, &str); 7] = [
+    let mut half = good.clone();
+    half["complete"] = false.into();
+    let half = serde_json::to_vec_pretty(&half).expect("JSON");
+    let cases: [(&str, Vec<u8>, &SigningKey, &str); 8] = [
+        ("of a copy that was not complete", half, copier, namespace),
         ("by a stranger", text.clone(), &stranger, namespace),
         ("by the origin's writer", text.clone(), writer, namespace),
         ("for another purpose", text.clone(), copier, "backstay-proof-v1"),
@@ -203,8 +246,18 @@ async fn a_key_that_was_good_when_the_origin_took_the_point_in_is_good_at_the_re
     let (report, replica) = copy().await.expect("nothing to copy");
     assert_eq!(report.copied, []);
     // Without the copy record the store's time counts, and that is too late.
-    pair.remove(&format!("copies/{}.{}.json", points[0], pair.world.keyring.vault_id())).await;
+    let (origin, id) = (pair.world.keyring.vault_id(), &points[0]);
+    let key = format!("copies/{id}.{origin}.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&pair.read(&key).await).expect("JSON");
+    pair.remove(&key).await;
     assert_eq!(replica.points().get(&points[0]).await.expect_err("too late").kind(), ErrorKind::Untrusted);
+    // Nor does a record help that is about another manifest.
+    record["manifest"] = "00".repeat(32).into();
+    let (bytes, copier) = (serde_json::to_vec_pretty(&record).expect("JSON"), pair.keyring.signing_key());
+    let signature = signature_key(&format!("sigs/{id}.copy-{origin}"), &bytes, &copier.public().id());
+    pair.overwrite(&signature, copier.sign(Purpose::Copy.namespace(), &bytes)).await;
+    pair.overwrite(&key, bytes).await;
+    assert_eq!(replica.points().get(id).await.expect_err("another").kind(), ErrorKind::Untrusted);
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,53 +8,46 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay::engine::{ReplicationReport, Replicator};
-use backstay::{Depth, ErrorKind, PointId, Result};
+use backstay::{ErrorKind, PointId, Result};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use support::gate::Gates;
 use support::pair::Pair;
-use support::{exporter, program, restored};
+use support::saved::SavedPair;
+use support::steps::{dies_at, polled, slow};
+use support::whole::Whole;
+use support::{exporter, program};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const TEXT: &[u8] = b"content";
 
 /// Every point that the replica shows is whole and restores from it alone.
-async fn check(pair: &Pair, place: &str) -> Vec<PointId> {
-    let left = pair.left().await;
-    let (source, tier) = ("prod-eu".parse().expect("a name"), "daily".parse().expect("a name"));
-    let listed = left.points().list(&source, &tier).await.expect("a listing");
-    for id in &listed {
-        left.verify(id).depth(Depth::Decoded).await.unwrap_or_else(|error| panic!("{place}: {error}"));
-        assert_eq!(restored(&left, id).await.expect("it restores")[0].1, TEXT, "{place}");
-    }
-    listed
+async fn check(pair: &Pair, whole: &mut Whole, place: &str) -> Vec<PointId> {
+    whole.shown(&pair.left().await, &pair.store, |_| TEXT.to_vec(), place).await
 }
 
 /// The next run copies what is missing.
-async fn finish(pair: &Pair, points: &[PointId], place: &str) {
+async fn finish(pair: &Pair, points: &[PointId], whole: &mut Whole, place: &str) {
     let report = pair.copy(pair.world.store.clone(), pair.store.clone()).await;
     report.unwrap_or_else(|error| panic!("{place}: the next run fails: {error:?}"));
-    assert_eq!(check(pair, place).await, points, "{place}");
+    assert_eq!(check(pair, whole, place).await, points, "{place}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_replicator_that_stops_at_any_call_leaves_nothing_half_and_the_next_one_goes_on() {
+    let (pair, points) = Pair::with_points(1, 2, TEXT).await;
+    let (saved, mut whole) = (SavedPair::of(pair).await, Whole::default());
     for (at_origin, lost_answer) in [(false, false), (false, true), (true, false)] {
         let mut resumed = 0;
         for k in 1.. {
-            let (pair, points) = Pair::with_points(1, 2, TEXT).await;
+            let pair = saved.load().await;
             let faulty = |store| FaultyStore::new(Arc::new(store));
             let (from, to) = (faulty(pair.world.store.clone()), faulty(pair.store.clone()));
             let broken = if at_origin { &from } else { &to };
-            if lost_answer {
-                broken.add(Rule::new(Fault::FailAfter(ErrorKind::Unavailable)).nth(k));
-                broken.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).from(k + 1));
-            } else {
-                broken.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).from(k));
-            }
+            dies_at(broken, k, lost_answer);
             let stopped = pair.copy(from.clone(), to.clone()).await;
             let place = format!("at the origin: {at_origin}, lost answer: {lost_answer}, call {k}");
-            resumed += usize::from(check(&pair, &place).await.len() == 1);
-            finish(&pair, &points, &place).await;
+            resumed += usize::from(check(&pair, &mut whole, &place).await.len() == 1);
+            finish(&pair, &points, &mut whole, &place).await;
             if broken.all_calls() < k {
                 stopped.unwrap_or_else(|error| panic!("{place}: no fault, but {error}"));
                 assert!(k > 15, "met only {k} calls");
@@ -76,7 +69,7 @@ async fn one_lost_answer_here_fails_no_replication() {
         to.add(Rule::new(Fault::FailAfter(ErrorKind::Timeout)).on([backstay::store::Operation::Put]).nth(k));
         let plan = Replicator::new(origin, replica).plan().await.expect("a plan");
         plan.apply().await.unwrap_or_else(|error| panic!("put {k}: {error:?}"));
-        assert_eq!(check(&pair, &format!("put {k}")).await, points);
+        assert_eq!(check(&pair, &mut Whole::default(), &format!("put {k}")).await, points);
         if to.calls(backstay::store::Operation::Put) < k {
             assert_eq!(k, 8, "two objects, a key, a record, two signatures, the manifest");
             break;
@@ -86,14 +79,15 @@ async fn one_lost_answer_here_fails_no_replication() {
 
 #[tokio::test(start_paused = true)]
 async fn a_replicator_dropped_after_any_poll_leaves_nothing_half() {
+    let (pair, points) = Pair::with_points(1, 2, TEXT).await;
+    let (saved, mut whole) = (SavedPair::of(pair).await, Whole::default());
     for n in 1.. {
-        let (pair, points) = Pair::with_points(1, 2, TEXT).await;
-        let slow = |store| FaultyStore::new(Arc::new(store)).with(Rule::new(Fault::Delay(Duration::from_millis(1))));
-        let copying = pair.copy(slow(pair.world.store.clone()), slow(pair.store.clone()));
+        let pair = saved.load().await;
+        let copying = pair.copy(slow(&pair.world.store), slow(&pair.store));
         let done = polled(n, copying).await;
         let place = format!("dropped after {n} polls");
-        check(&pair, &place).await;
-        finish(&pair, &points, &place).await;
+        check(&pair, &mut whole, &place).await;
+        finish(&pair, &points, &mut whole, &place).await;
         if let Some(result) = done {
             result.unwrap_or_else(|error| panic!("{place}: {error}"));
             assert!(n > 15, "met only {n} polls");
@@ -188,10 +182,13 @@ async fn other_side(pair: &Pair, other: Other, gates: &Gates) -> Pin<Box<dyn Fut
 
 #[tokio::test(start_paused = true)]
 async fn a_replicator_is_overtaken_at_every_step_by_whoever_works_on_either_vault() {
+    let mut whole = Whole::default();
     for other in [Other::Replicator, Other::PruneAtOrigin, Other::PruneAtReplica, Other::Backup] {
+        let (pair, points) = prepared(other).await;
+        let saved = SavedPair::of(pair).await;
         for stopped in [0, 1] {
             for k in 0.. {
-                let (pair, points) = prepared(other).await;
+                let pair = saved.load().await;
                 let gates = Gates::default();
                 let copying = {
                     let pair = pair.clone();
@@ -199,20 +196,11 @@ async fn a_replicator_is_overtaken_at_every_step_by_whoever_works_on_either_vaul
                     tokio::spawn(async move { pair.copy(from, to).await })
                 };
                 let beside = tokio::spawn(other_side(&pair, other, &gates).await);
-                let (mut taken, mut overtaken) = (0, false);
-                loop {
-                    let waiting = gates.settled().await;
-                    let Some(first) = waiting.first() else { break };
-                    let wanted = if taken < k { stopped } else { 1 - stopped };
-                    overtaken |= taken == k && waiting.contains(&stopped);
-                    let chosen = if waiting.contains(&wanted) { wanted } else { *first };
-                    taken += usize::from(chosen == stopped);
-                    gates.step(chosen);
-                }
+                let overtaken = gates.overtake(stopped, k).await;
                 let place = format!("{other:?}, {stopped} stopped after {k}");
                 beside.await.expect("no panic").unwrap_or_else(|error| panic!("{place}: {error:?}"));
                 let copied = copying.await.expect("no panic");
-                settle(&pair, &points, other, copied, &place).await;
+                settle(&pair, &points, other, copied, &mut whole, &place).await;
                 if !overtaken {
                     assert!(k > 6, "{other:?} met only {k} steps");
                     break;
@@ -223,37 +211,26 @@ async fn a_replicator_is_overtaken_at_every_step_by_whoever_works_on_either_vaul
 }
 
 /// What may have come of it, and that the next run has nothing left to do that it cannot do.
-async fn settle(pair: &Pair, points: &[PointId], other: Other, copied: Result<ReplicationReport>, place: &str) {
+async fn settle(
+    pair: &Pair,
+    points: &[PointId],
+    other: Other,
+    copied: Result<ReplicationReport>,
+    whole: &mut Whole,
+    place: &str,
+) {
     match (&copied, other) {
         // A point that was deleted at the origin on its way is reported, and the others are there.
         (Err(error), Other::PruneAtOrigin) => assert_eq!(error.kind(), ErrorKind::Partial, "{place}: {error:?}"),
         (Err(error), _) => panic!("{place}: {error:?}"),
         (Ok(_), _) => {}
     }
-    let listed = check(pair, place).await;
+    let listed = check(pair, whole, place).await;
     match other {
         Other::Replicator => assert_eq!(listed, points, "{place}"),
         Other::PruneAtOrigin | Other::PruneAtReplica => assert!(listed.ends_with(&points[1..]), "{place}: {listed:?}"),
         Other::Backup => assert!(listed.starts_with(points), "{place}: {listed:?}"),
     }
     pair.replicate().await;
-    check(pair, place).await;
-}
-
-/// Polls a future at most `n` times; what it gave, if it was done by then.
-async fn polled<T>(n: usize, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = std::pin::pin!(future);
-    let mut polls = 0;
-    std::future::poll_fn(move |context| {
-        if polls == n {
-            return std::task::Poll::Ready(None);
-        }
-        polls += 1;
-        let polled = future.as_mut().poll(context).map(Some);
-        if polls == n && polled.is_pending() {
-            return std::task::Poll::Ready(None);
-        }
-        polled
-    })
-    .await
+    check(pair, whole, place).await;
 }

@@ -15,6 +15,7 @@ use backstay_testkit::SeededRandom;
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
+use support::steps::dies_at;
 use support::{World, exporter, program, restored, world_on};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -267,11 +268,7 @@ async fn a_crash_at_any_store_call_of_the_way_back_shows_only_whole_points_and_i
             let (world, _, points, well) = three_points().await;
             empty(&world).await;
             let store = FaultyStore::new(Arc::new(world.store.clone()));
-            if lost_answer {
-                store.add(Rule::new(Fault::FailAfter(ErrorKind::Unavailable)).nth(k));
-            }
-            let from = if lost_answer { k + 1 } else { k };
-            store.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).from(from));
+            dies_at(&store, k, lost_answer);
             let crashed = come_back(&world, store.clone(), &points, well).await;
             let place = format!("call {k}, lost answer: {lost_answer}");
             let view = Vault::open_read_only(world.store.clone()).keyring(&world.keyring).build().await;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay::engine::{SweepAction, SweepPlan, SweepReport};
-use backstay::store::{Key, ObjectStore, ObjectStoreExt, PutOptions};
+use backstay::store::{Key, ObjectStore, ObjectStoreExt, Operation, PutOptions};
 use backstay::vault::Purpose;
 use backstay::{Backstay, ErrorKind, Event, Keep, PointId, Result, Tier, Vault};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::{ManualClock, SeededRandom};
 use serde_json::json;
 use support::dead::{DEAD, TEXT, crash, died_at, of, sweep};
+use support::steps::{dies_at, polled, slow};
 use support::{World, exporter, inline_budget, program, restored};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -140,10 +141,7 @@ async fn a_sweep_stopped_at_any_store_call_is_finished_by_the_next() {
                 let backstay = program(world.open(store.clone(), 9).await.expect("it opens"), exporter(&[]));
                 store.reset_calls();
                 let place = format!("{phase:?}, call {k}, lost answer: {lost_answer}");
-                if lost_answer {
-                    store.add(Rule::new(Fault::FailAfter(ErrorKind::Unavailable)).nth(k));
-                }
-                store.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).from(k + u64::from(lost_answer)));
+                dies_at(&store, k, lost_answer);
                 let stopped = match backstay.sweep().plan().await {
                     Ok(plan) => plan.apply().await.map(drop),
                     Err(error) => Err(error),
@@ -165,9 +163,7 @@ async fn a_sweep_dropped_after_any_poll_is_finished_by_the_next() {
     for phase in [Phase::Void, Phase::Clean, Phase::Forget] {
         for n in 1.. {
             let (world, good, dead) = prepared(phase).await;
-            let slow =
-                FaultyStore::new(Arc::new(world.store.clone())).with(Rule::new(Fault::Delay(Duration::from_millis(1))));
-            let backstay = program(world.open(slow, 9).await.expect("it opens"), exporter(&[]));
+            let backstay = program(world.open(slow(&world.store), 9).await.expect("it opens"), exporter(&[]));
             let done = polled(n, async { backstay.sweep().plan().await?.apply().await }).await;
             let place = format!("{phase:?}, dropped after {n} polls");
             check_promises(&world, &good, &place).await;
@@ -179,21 +175,6 @@ async fn a_sweep_dropped_after_any_poll_is_finished_by_the_next() {
             }
         }
     }
-}
-
-/// Polls a future at most `n` times; what it gave, if it was done by then.
-async fn polled<T>(n: usize, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = std::pin::pin!(future);
-    let mut polls = 0;
-    std::future::poll_fn(move |context| {
-        polls += 1;
-        match future.as_mut().poll(context) {
-            std::task::Poll::Pending if polls < n => std::task::Poll::Pending,
-            std::task::Poll::Pending => std::task::Poll::Ready(None),
-            std::task::Poll::Ready(done) => std::task::Poll::Ready(Some(done)),
-        }
-    })
-    .await
 }
 
 #[tokio::test(start_paused = true)]
@@ -350,4 +331,26 @@ async fn versions_of_what_is_swept_go_too() -> Result<()> {
         assert!(!shown.contains(&dead.run.to_string()), "a version is left: {shown}");
     }
     Ok(())
+}
+
+/// The very last that a prune takes away is the signature of its tombstone; the point's record may be gone long before.
+#[tokio::test(start_paused = true)]
+async fn a_prune_that_stops_before_its_last_call_leaves_nothing_for_good() {
+    let (world, backstay, points) = support::three_points(TEXT).await;
+    world.clock.advance(DEAD);
+    sweep(&backstay).await;
+    assert_eq!(world.keys("runs/").await, [""; 0]);
+    backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("a tombstone");
+    world.clock.advance(2 * DAY);
+    let store = FaultyStore::new(Arc::new(world.store.clone()));
+    let pruner = program(world.open(store.clone(), 9).await.expect("it opens"), exporter(&[]));
+    let rule = Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).on([Operation::Delete]);
+    store.add(rule.under(format!("sigs/{}.deleted", points[0])));
+    pruner.prune("daily").plan().await.expect("a plan").apply().await.expect_err("it stops");
+    assert_eq!(of(&world.keys("").await, &points[0]).len(), 1, "the signature");
+    world.clock.advance(DEAD);
+    let (plan, report) = sweep(&backstay).await;
+    assert_eq!(report.forgotten, points[..1], "{plan}");
+    assert_eq!(of(&world.keys("").await, &points[0]), [""; 0]);
+    assert_eq!(restored(backstay.vault(), &points[1]).await.expect("whole")[0].1, TEXT);
 }

@@ -81,6 +81,43 @@ impl Gates {
         }
     }
 
+    /// Runs to its end what this program does beside the race, such as opening its vault.
+    pub async fn pass<T: Send + 'static>(&self, program: usize, work: impl Future<Output = T> + Send + 'static) -> T {
+        let work = tokio::spawn(work);
+        while !work.is_finished() {
+            self.settled().await.into_iter().filter(|who| *who == program).for_each(|who| self.step(who));
+        }
+        work.await.expect("no panic")
+    }
+
+    /// Lets one program take steps, as many as it can of `steps`; how many it took.
+    pub async fn take(&self, program: usize, steps: usize) -> usize {
+        for taken in 0..steps {
+            if !self.settled().await.contains(&program) {
+                return taken;
+            }
+            self.step(program);
+        }
+        self.settled().await;
+        steps
+    }
+
+    /// Lets `first` take `k` steps, then all others go to their end, then `first` again. Whether it was overtaken: it had
+    /// steps left.
+    pub async fn overtake(&self, first: usize, k: usize) -> bool {
+        let (mut taken, mut overtaken) = (0, false);
+        loop {
+            let waiting = self.settled().await;
+            let other = waiting.iter().copied().find(|who| *who != first);
+            let waits = waiting.contains(&first);
+            overtaken |= waits && taken == k;
+            let chosen = if waits && taken < k { Some(first) } else { other.or(waits.then_some(first)) };
+            let Some(chosen) = chosen else { return overtaken };
+            taken += usize::from(chosen == first);
+            self.step(chosen);
+        }
+    }
+
     async fn wait(&self, program: usize) {
         let (go, gone) = oneshot::channel();
         {

@@ -2,9 +2,13 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of it")]
 
+pub mod acts;
 pub mod dead;
 pub mod gate;
 pub mod pair;
+pub mod saved;
+pub mod steps;
+pub mod whole;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use backstay_testkit::SeededRandom;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 
-use super::{World, exporter, inline_budget};
+use super::{World, exporter, inline_budget, world_on};
 
 #[derive(Clone)]
 pub struct Pair {
@@ -21,8 +21,13 @@ pub struct Pair {
 impl Pair {
     /// A new vault and a new replica of it.
     pub async fn new(seed: u64) -> Self {
-        let world = World::new(seed).await;
-        let store = MemoryStore::new().with_clock(Arc::new(world.clock.clone()));
+        Self::on(seed, MemoryStore::new).await
+    }
+
+    /// The same, each on a store of this kind.
+    pub async fn on(seed: u64, empty: impl Fn() -> MemoryStore) -> Self {
+        let world = world_on(empty(), seed).await;
+        let store = empty().with_clock(Arc::new(world.clock.clone()));
         let keyring = Arc::new(Keyring::generate_from(&SeededRandom::new(seed + 500)).expect("fresh keys fit"));
         let pair = Self { world, store, keyring };
         Vault::create(pair.store.clone())

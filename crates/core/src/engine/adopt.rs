@@ -88,6 +88,27 @@ pub(crate) async fn adopt(backstay: &Arc<Inner>, own: Option<&Tag>) -> Result<Ad
 
 /// The attempts of this source that may have left a hook begun, oldest first.
 async fn open_attempts(backstay: &Inner, own: Option<&Tag>) -> Result<Vec<Open>> {
+    let open = recorded_attempts(backstay, own).await?;
+    if !open.iter().any(|open| open.dead) {
+        return Ok(Vec::new());
+    }
+    // A run that committed had undone its hooks before.
+    let mut committed = BTreeSet::new();
+    let tiers: BTreeSet<&Name> = open.iter().map(|open| &open.point.tier).collect();
+    for tier in tiers {
+        let first = open.iter().filter(|open| open.point.tier == *tier).map(|open| open.point.run.time()).min();
+        let listed = list_tier(&backstay.vault, &backstay.source, tier, first, None).await?;
+        committed.extend(listed.into_iter().filter(|run| run.manifest.is_some() && !run.void_hint).map(|run| run.id));
+    }
+    // Once more and last, so that a run that began meanwhile is seen before anything is thawed.
+    let mut open = recorded_attempts(backstay, own).await?;
+    open.retain(|open| !committed.contains(&open.point));
+    open.sort_by(|a, b| a.point.run.cmp(&b.point.run));
+    Ok(open)
+}
+
+/// The attempts of this source in tiers with hooks that did not say how they ended.
+async fn recorded_attempts(backstay: &Inner, own: Option<&Tag>) -> Result<Vec<Open>> {
     let (vault, source) = (&backstay.vault, &backstay.source);
     let (now, longest_run) = (vault.store_time(), vault.budget().limits().longest_run);
     let (runs, _) = list_attempts(vault, &layout::runs_of_source(source)?).await?;
@@ -107,18 +128,5 @@ async fn open_attempts(backstay: &Inner, own: Option<&Tag>) -> Result<Vec<Open>>
             }
         }
     }
-    if !open.iter().any(|open| open.dead) {
-        return Ok(Vec::new());
-    }
-    // A run that committed had undone its hooks before.
-    let mut committed = BTreeSet::new();
-    let tiers: BTreeSet<&Name> = open.iter().map(|open| &open.point.tier).collect();
-    for tier in tiers {
-        let first = open.iter().filter(|open| open.point.tier == *tier).map(|open| open.point.run.time()).min();
-        let listed = list_tier(vault, source, tier, first, None).await?;
-        committed.extend(listed.into_iter().filter(|run| run.manifest.is_some() && !run.void_hint).map(|run| run.id));
-    }
-    open.retain(|open| !committed.contains(&open.point));
-    open.sort_by(|a, b| a.point.run.cmp(&b.point.run));
     Ok(open)
 }

@@ -67,7 +67,7 @@ impl Replicator {
     async fn copy(&self, step: &ReplicationStep, report: &mut ReplicationReport) -> Result<()> {
         let id = &step.id;
         let (found, manifest) = self.origin.read_manifest(id).await?;
-        if found.sha256 != step.manifest || manifest.status == Status::Void {
+        if found.sha256 != step.manifest {
             return Err(Error::new(ErrorKind::Conflict, "another manifest stands there than was planned with")
                 .with("point", id)
                 .advise("make a new plan, and find out who exchanged it"));

@@ -21,7 +21,7 @@ const TOLD: usize = 100;
 pub(crate) struct SweepFacts {
     /// What stands at the runs' commit keys, and beside them.
     pub(crate) listed: BTreeMap<PointId, Listed>,
-    /// Every run that has a record, and every void.
+    /// Every run that has a record, every void, and every tombstone of which only the signature is left.
     pub(crate) runs: BTreeMap<PointId, RecordedRun>,
     /// Runs with stored objects under `items/` or `details/`.
     pub(crate) stored: BTreeSet<PointId>,
@@ -29,6 +29,8 @@ pub(crate) struct SweepFacts {
     pub(crate) uploads: Uploads,
     /// Runs for whose commit somebody stored a signature.
     pub(crate) signed: BTreeSet<PointId>,
+    /// Runs for whose tombstone somebody stored a signature.
+    tombstones: BTreeSet<PointId>,
     /// Keys that are nobody's and runs that nothing names, in words.
     pub(crate) strange: Vec<String>,
 }
@@ -67,6 +69,11 @@ impl SweepFacts {
             let run = || RecordedRun::unrecorded(listed.id.clone());
             facts.runs.entry(listed.id.clone()).or_insert_with(run);
         }
+        // A prune takes the signature of its tombstone last: of one that stopped just before, nothing else is left.
+        let anything_else = |id: &PointId| facts.listed.contains_key(id) || facts.stored.contains(id);
+        for id in facts.tombstones.iter().filter(|id| !anything_else(id)) {
+            facts.runs.entry(id.clone()).or_insert_with(|| RecordedRun::unrecorded(id.clone()));
+        }
         let more = odd.len().saturating_sub(TOLD);
         odd.truncate(TOLD);
         if more > 0 {
@@ -94,9 +101,11 @@ impl SweepFacts {
                 None => odd.push(format!("{key}: no run's details")),
             }
         }
+        let tombstone = MarkName::Deleted.to_string();
         for key in vault.keys(&layout::signatures_of_tier(source, tier)?).await? {
             match layout::parse_signature(&key) {
                 Some((id, layout::SIGNED_POINT)) => drop(self.signed.insert(id)),
+                Some((id, what)) if what == tombstone => drop(self.tombstones.insert(id)),
                 Some(_) => {}
                 None => odd.push(format!("{key}: no signature of a run")),
             }
