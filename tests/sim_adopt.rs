@@ -140,6 +140,26 @@ async fn an_undo_that_fails_is_told_and_tried_again() {
     assert_eq!((backstay.adopt().await.expect("an adoption").adopted, count(&calls)), (vec![dead], (0, 1)));
 }
 
+/// The record is all that tells of the hook: a sweep that forgets the run first would leave it begun for ever.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_forgets_no_run_whose_hooks_nobody_has_undone() {
+    let (world, calls) = (World::new(3).await, Calls::default());
+    let backstay = program(&world, world.store.clone(), 6, &calls).await;
+    backstay.backup("daily").await.expect("a backup");
+    let dead = die(&world, "daily", 3, 5).await;
+    world.clock.advance(3 * DEAD);
+    for _ in 0..2 {
+        let plan = backstay.sweep().plan().await.expect("a plan");
+        plan.apply().await.expect("a sweep");
+        assert_eq!(world.keys(&format!("runs/{dead}.")).await.len(), 1, "its record");
+    }
+    assert_eq!(backstay.adopt().await.expect("an adoption").adopted, std::slice::from_ref(&dead));
+    assert_eq!(count(&calls), (1, 2));
+    world.clock.advance(3 * DEAD);
+    let report = backstay.sweep().plan().await.expect("a plan").apply().await.expect("a sweep");
+    assert_eq!((report.forgotten, world.keys(&format!("runs/{dead}.")).await.len()), (vec![dead], 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_planted_records_makes_one_undo() {
     let (world, calls) = (World::new(3).await, Calls::default());

@@ -1,11 +1,14 @@
-//! Real processes on one real folder, killed by SIGKILL at any moment: what is committed is whole, and the next run works.
+//! Real processes on two real folders, a vault and its replica, killed by SIGKILL at any moment: what is committed in either
+//! is whole, and the next run works.
 //!
 //! `BACKSTAY_ROUNDS` says how many times processes are killed.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use backstay::engine::{ReplicationReport, Replicator};
 use backstay::{Backstay, Depth, ErrorKind, Keep, Keyring, LocalStore, PointId, Result, Tier, Vault};
 use backstay_testkit::SeededRandom;
 use backstay_testkit::mock::{ExportScript, MockExporter, MockImporter};
@@ -26,13 +29,40 @@ async fn program(folder: &Path, content: &[u8]) -> Result<Backstay> {
         .build()
 }
 
+/// Where a replica lies, and its keys.
+const REPLICA: [&str; 2] = ["replica", "replica-keys"];
+
+/// The replica's own program, open to write.
+async fn at_the_replica(folder: &Path) -> Result<Backstay> {
+    let (origin, own) = (Keyring::open(folder.join("keys"))?, Keyring::open(folder.join(REPLICA[1]))?);
+    let vault = Vault::open(LocalStore::open(folder.join(REPLICA[0]))?).keyring(&own);
+    let vault = vault.origin(origin.vault_id().clone(), origin.allowed_signers()).build().await?;
+    Backstay::builder("prod-eu", vault).tier(Tier::new("daily").keep(Keep::last(6))).build()
+}
+
+/// Copies what is not in the replica yet, and says how many points that were.
+async fn replicate(folder: &Path) -> Result<usize> {
+    let keyring = Keyring::open(folder.join("keys"))?;
+    let origin = Vault::open_read_only(LocalStore::open(folder.join("vault"))?).id(keyring.vault_id().clone());
+    let origin = origin.trust(keyring.allowed_signers().clone()).build().await?;
+    let here = at_the_replica(folder).await?.vault().clone();
+    match Replicator::new(origin, here).keep("daily", Keep::last(6)).plan().await?.apply().await {
+        // The others prune what is on its way, here or there.
+        Err(error) if error.kind() == ErrorKind::Partial => {
+            let report: &ReplicationReport = error.payload().expect("a report");
+            Ok(report.copied.len())
+        }
+        other => other.map(|report| report.copied.len()),
+    }
+}
+
 /// What a worker backs up: its length and every byte of it follow from the first line.
 fn content(worker: &str, round: u64) -> Vec<u8> {
     let line = format!("worker {worker} round {round}\n");
     line.repeat(20_000 + 97 * (round as usize % 50)).into_bytes()
 }
 
-/// Backs up, proves and prunes until it is killed.
+/// Backs up, proves, copies and prunes until it is killed; sweeps sometimes.
 async fn work(folder: &Path, worker: &str) -> Result<()> {
     for round in 0.. {
         let backstay = program(folder, &content(worker, round)).await?;
@@ -43,7 +73,14 @@ async fn work(folder: &Path, worker: &str) -> Result<()> {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
+        replicate(folder).await?;
         prune(&backstay).await?;
+        prune(&at_the_replica(folder).await?).await?;
+        if round % 3 == 0 {
+            // Nothing here is as old as the longest run: a sweep takes nothing.
+            let report = backstay.sweep().grace(Duration::ZERO).plan().await?.apply().await?;
+            assert_eq!(report.objects, 0, "{report:?}");
+        }
     }
     Ok(())
 }
@@ -62,6 +99,21 @@ async fn check(folder: &Path, place: &str) -> Vec<PointId> {
     let keyring = Keyring::open(folder.join("keys")).expect("the keys are there");
     let store = LocalStore::open(folder.join("vault")).expect("the vault is there");
     let vault = Vault::open_read_only(store).keyring(&keyring).build().await.expect("it opens");
+    check_points(&vault, place).await
+}
+
+/// The same of the replica, from it and a custodian's key alone.
+async fn check_replica(folder: &Path, place: &str) -> Vec<PointId> {
+    let keyring = |name: &str| Keyring::open(folder.join(name)).expect("the keys are there");
+    let (origin, own) = (keyring("keys"), keyring(REPLICA[1]));
+    let store = LocalStore::open(folder.join(REPLICA[0])).expect("the replica is there");
+    let vault = Vault::open_read_only(store).trust(own.allowed_signers().clone());
+    let vault = vault.origin(origin.vault_id().clone(), origin.allowed_signers());
+    let vault = vault.unlock_with(origin.custodian().clone()).build().await.expect("it opens");
+    check_points(&vault, &format!("{place}, the replica")).await
+}
+
+async fn check_points(vault: &Vault, place: &str) -> Vec<PointId> {
     let (source, tier) = ("prod-eu".parse().expect("a name"), "daily".parse().expect("a name"));
     let listed = vault.points().list(&source, &tier).await.unwrap_or_else(|error| panic!("{place}: {error}"));
     for id in &listed {
@@ -94,7 +146,7 @@ async fn rounds(folder: &Path) {
     let program_file = std::env::current_exe().expect("this program");
     let rounds = std::env::var("BACKSTAY_ROUNDS").map_or(ROUNDS, |text| text.parse().expect("a number"));
     let dice = SeededRandom::new(rounds);
-    let mut most = 0;
+    let (mut most, mut copied) = (0, BTreeSet::new());
     for round in 0..rounds {
         let mut workers: Vec<Child> = (0..WORKERS).map(|worker| start(&program_file, folder, worker, round)).collect();
         for worker in &mut workers {
@@ -105,18 +157,25 @@ async fn rounds(folder: &Path) {
             worker.wait().expect("it ends");
         }
         most = most.max(check(folder, &format!("round {round}")).await.len());
+        copied.extend(check_replica(folder, &format!("round {round}")).await);
     }
     // The next run works, and so do those after it: what was left half deleted goes.
     for round in 0..3 {
         let backstay = program(folder, &content("last", round)).await.expect("it opens");
         let id = backstay.backup("daily").await.expect("the next run succeeds").id;
+        replicate(folder).await.expect("the next replication succeeds");
         prune(&backstay).await.expect("the next prune succeeds");
+        prune(&at_the_replica(folder).await.expect("it opens")).await.expect("the replica's too");
         assert!(check(folder, "at the end").await.contains(&id));
+        assert!(check_replica(folder, "at the end").await.contains(&id));
         assert_eq!(backstay.vault().points().latest("db").await.expect("the newest").id, id);
     }
     let left = check(folder, "at the end").await.len();
     assert!(left <= 5, "{left} points are left of a tier that keeps 4");
-    println!("{rounds} rounds, at most {most} points at once");
+    let left = check_replica(folder, "at the end").await.len();
+    assert!(left <= 7, "{left} points are left of a replica that keeps 6");
+    assert!(copied.len() as u64 >= rounds / 3, "only {} points were copied while processes were killed", copied.len());
+    println!("{rounds} rounds, at most {most} points at once, {} seen in the replica", copied.len());
 }
 
 #[expect(clippy::disallowed_methods, reason = "it waits for other processes, whose time is the machine's")]
@@ -135,8 +194,12 @@ fn main() -> ExitCode {
         let keyring = Keyring::create(place.path().join("keys")).expect("keys");
         let store = LocalStore::create(place.path().join("vault")).expect("a folder");
         Vault::create(store).keyring(&keyring).build().await.expect("a vault");
+        let replica_keys = Keyring::create(place.path().join(REPLICA[1])).expect("keys");
+        let store = LocalStore::create(place.path().join(REPLICA[0])).expect("a folder");
+        Vault::create(store).keyring(&replica_keys).build().await.expect("a replica");
         let first = program(place.path(), &content("first", 0)).await.expect("it opens");
         first.backup("daily").await.expect("a first point");
+        assert_eq!(replicate(place.path()).await.expect("it is copied"), 1);
         rounds(place.path()).await;
     });
     // What a test harness would say; this one has its own `main`, to be parent and workers.

@@ -12,7 +12,7 @@ use backstay::{Clock, SystemClock};
 use chaos::Chaos;
 
 /// Acts of one program; most of them are done twice, with faults and then without.
-const TURNS: u64 = 7;
+const TURNS: u64 = 4;
 const SEEDS: u64 = 1000;
 
 /// What is left of a program: everything in the store, and every call that was made.

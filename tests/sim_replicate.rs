@@ -306,15 +306,40 @@ async fn damage_and_forgery_at_the_origin_are_reported_and_never_copied() {
 #[tokio::test(start_paused = true)]
 async fn a_plant_takes_no_points_place() {
     let (pair, points) = Pair::with_points(1, 2, TEXT).await;
-    for n in 0..20 {
-        let second = 10 + n;
-        pair.world.overwrite(&format!("points/prod-eu/daily/20261121t2359{second}z-aaaaaaaa.json"), "{}").await;
+    for n in 100..500 {
+        pair.world.overwrite(&format!("points/prod-eu/daily/20261121t235959z-aaaaa{}.json", letters(n)), "{}").await;
     }
-    let origin = pair.origin(pair.world.store.clone()).await.expect("it opens");
+    let store = FaultyStore::new(Arc::new(pair.world.store.clone()));
+    let origin = pair.origin(store.clone()).await.expect("it opens");
     let here = pair.replica(pair.store.clone()).await.expect("it opens");
     let plan = Replicator::new(origin, here).keep("daily", Keep::daily(2)).plan().await.expect("a plan");
-    assert_eq!(plan.left.len(), 20);
+    assert_eq!(plan.left.len(), 400);
+    // After a few of them the listing of signatures says what is worth reading.
+    let (gets, lists) = (store.calls(Operation::Get), store.calls(Operation::List));
+    assert!(gets < 20 && lists < 60, "{gets} reads, {lists} listings");
     assert_eq!(plan.apply().await.expect("copied").copied.len(), points.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn planted_copy_records_cost_few_reads_and_hide_no_true_one() {
+    let (pair, points) = Pair::with_points(1, 1, TEXT).await;
+    for n in 100..500 {
+        let origin = format!("{}{}", "a".repeat(23), letters(n));
+        pair.world.overwrite(&format!("copies/{}.{origin}.json", points[0]), "{}").await;
+        pair.overwrite(&format!("copies/{}.{origin}.json", points[0]), "{}").await;
+    }
+    pair.world.clock.advance(30 * DAY);
+    let (from, to) = [&pair.world.store, &pair.store].map(|store| FaultyStore::new(Arc::new(store.clone()))).into();
+    pair.copy(from.clone(), to.clone()).await.expect("copied");
+    let reads = from.calls(Operation::Get) + to.calls(Operation::Get);
+    let by = [&from, &to].map(|s| (s.calls(Operation::Get), s.calls(Operation::List)));
+    assert!(reads < 60, "{reads} reads: {by:?}");
+    assert_eq!(pair.left().await.points().latest("db").await.expect("its record counts").id, points[0]);
+}
+
+/// Three letters that stand for a number.
+fn letters(n: u32) -> String {
+    (0..3).map(|i| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[(n >> (5 * i)) as usize % 32])).collect()
 }
 
 #[tokio::test(start_paused = true)]

@@ -72,6 +72,28 @@ async fn planted_records_cost_nobody_anything() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flood_of_planted_commits_costs_a_sweep_few_reads() {
+    for planted in [&["void", "json"][..], &["json", "deleted"]] {
+        let (world, _, dead) = died_at(6).await;
+        for i in 0..300 {
+            let id = backstay::RunId::new("2026-11-19T00:00:00Z".parse().expect("a time"), &SeededRandom::new(i));
+            world.overwrite(&format!("runs/prod-eu/daily/{id}.abcdefgh.until-20200102t000000z.json"), "{}").await;
+            for suffix in planted {
+                world.overwrite(&format!("points/prod-eu/daily/{id}.{suffix}"), "{}").await;
+            }
+        }
+        world.clock.advance(DEAD);
+        let store = FaultyStore::new(Arc::new(world.store.clone()));
+        let backstay = program(world.open(store.clone(), 9).await.expect("it opens"), exporter(&[("rows", TEXT)]));
+        store.reset_calls();
+        let (plan, report) = sweep(&backstay).await;
+        let (gets, lists) = (store.calls(Operation::Get), store.calls(Operation::List));
+        assert!(gets < 40 && lists < 100, "{planted:?}: {gets} reads, {lists} listings");
+        assert_eq!((report.voided, plan.strange.len() >= 300), (vec![dead], true), "{planted:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn clocks_a_year_off_make_nothing_living_go() {
     const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
     let off = |world: &World, time: &str, seed| {

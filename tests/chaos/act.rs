@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use backstay::engine::PruneAction;
-use backstay::{Backstay, Clock as _, Depth, Error, ErrorKind, Name, PointId, Result, SystemClock};
+use backstay::engine::{PruneAction, Replicator, SweepAction};
+use backstay::{Backstay, BackupReport, Clock as _, Depth, Error, ErrorKind, Name, PointId, Result, SystemClock};
 use backstay_testkit::mock::ExportScript;
 
 use super::truth::{Content, Truth};
@@ -22,33 +22,50 @@ pub(super) enum Act {
     Hold(PointId, Name),
     Release(PointId, Name),
     Accept(PointId),
+    /// Copies every point to the replica.
+    Replicate,
+    PruneReplica,
+    Sweep,
+    Adopt,
+    Rotate(Name),
+    /// The point was deleted by no plan, in a store with versions.
+    BringBack(PointId),
 }
 
 impl Chaos {
     /// An act of a kind, on a point that the dice choose.
     pub(super) fn act_of(&mut self, kind: u64) -> Act {
         let number = self.dice.next_u64();
-        if self.truth.is_empty() || kind < 3 {
-            return Act::Backup { content: Content::new(number, kind == 2) };
+        if self.truth.is_empty() || kind < 4 {
+            return Act::Backup { content: Content::new(number, kind == 2, kind == 3) };
         }
         let point = self.truth.any(number);
         match kind {
-            3 => Act::Verify(point),
-            4 => Act::Restore(point),
-            5..=7 => Act::Prune,
-            8 => Act::Undelete(self.truth.any_marked(number).unwrap_or(point)),
-            9 => Act::Hold(point, format!("hold-{number}").parse().expect("a name")),
-            10 => match self.truth.any_held(number) {
+            4 => Act::Verify(point),
+            5 => Act::Restore(point),
+            6..=8 => Act::Prune,
+            9 => Act::Undelete(self.truth.any_marked(number).unwrap_or(point)),
+            10 => Act::Hold(point, format!("hold-{number}").parse().expect("a name")),
+            11 => match self.truth.any_held(number) {
                 Some((point, name)) => Act::Release(point, name),
                 None => Act::Prune,
             },
-            _ => Act::Accept(self.truth.any_doubtful(number).unwrap_or(point)),
+            12 => Act::Accept(self.truth.any_doubtful(number).unwrap_or(point)),
+            13..=15 => Act::Replicate,
+            16 => Act::PruneReplica,
+            17 | 18 => Act::Sweep,
+            19 => Act::Adopt,
+            20 => Act::Rotate(format!("epoch-{number}").parse().expect("a name")),
+            _ => match self.truth.any_unmarked(number) {
+                Some(point) if self.versioned => Act::BringBack(point),
+                _ => Act::Sweep,
+            },
         }
     }
 }
 
 impl Act {
-    pub(super) const KINDS: u64 = 12;
+    pub(super) const KINDS: u64 = 22;
 
     /// Does it, and forgets about it when the time has come; whatever it answers is taken down.
     pub(super) async fn under_faults(&self, host: &Host, truth: &Truth) {
@@ -58,19 +75,22 @@ impl Act {
         let limit = host.dropped_after.map_or(HOUR, Duration::from_millis);
         tokio::select! {
             biased;
-            result = self.perform(&started, truth) => drop(result),
+            result = self.perform(&started, host, truth) => drop(result),
             () = SystemClock.sleep(limit) => {}
         }
         started.shutdown().await;
+        host.hook.ends();
     }
 
     /// Does it where nothing fails: an error must be one that the state of the vault gives reason for.
     pub(super) async fn on_a_well_store(&self, host: &Host, truth: &Truth) {
         assert!(host.clock_is_right());
         let backstay = self.begin(host, truth).await.unwrap_or_else(|error| panic!("{self:?} does not open: {error}"));
-        match self.perform(&backstay, truth).await {
+        let result = self.perform(&backstay, host, truth).await;
+        host.hook.ends();
+        match result {
             Ok(()) => {}
-            Err(error) if self.has_reason(&error) => {}
+            Err(error) if self.has_reason(&error, host) => {}
             Err(error) => panic!("{self:?} fails on a well store: {error:?}"),
         }
     }
@@ -84,27 +104,76 @@ impl Act {
                 let files = if content.partial { files.problem("a file", "it was locked") } else { files };
                 host.start(ExportScript::new([("rows", content.db.clone())]).chunk(1000), files).await
             }
+            Self::Replicate | Self::PruneReplica => host.start_there().await,
             _ => host.start(empty(), empty()).await,
         }
     }
 
-    async fn perform(&self, backstay: &Backstay, truth: &Truth) -> Result<()> {
+    async fn perform(&self, backstay: &Backstay, host: &Host, truth: &Truth) -> Result<()> {
         let vault = backstay.vault();
         match self {
             Self::Backup { .. } => {
-                let report = backstay.backup("daily").allow_partial().await?;
+                let done = backstay.backup("daily").allow_partial().await;
+                // By a wrong clock the point is there all the same.
+                let report = match done.as_ref().err().and_then(Error::payload::<BackupReport>) {
+                    Some(report) => report.clone(),
+                    None => done?,
+                };
                 truth.was_backed_up(report.id);
                 Ok(())
             }
             Self::Verify(point) => backstay.verify(point).depth(Depth::Decoded).await.map(drop),
             Self::Restore(point) => truth.restore(vault, point).await,
-            Self::Prune => match prune(backstay, truth, false).await {
-                Err(error) if error.kind() == ErrorKind::Refused && error.message().contains("more than half") => {
-                    prune(backstay, truth, true).await
+            Self::Prune => {
+                prune(backstay, |action, id, plan| match action {
+                    PruneAction::Tombstone => truth.will_mark(id, plan),
+                    PruneAction::Delete => truth.will_delete(id, plan),
+                    _ => {}
+                })
+                .await
+            }
+            Self::PruneReplica => {
+                prune(backstay, |action, id, plan| match action {
+                    PruneAction::Tombstone => host.copies.will_mark(id),
+                    PruneAction::Delete => host.copies.will_delete(id, plan),
+                    _ => {}
+                })
+                .await
+            }
+            Self::Replicate => {
+                let plan = Replicator::new(host.origin().await?, vault.clone()).plan().await?;
+                plan.apply().await.map(drop)
+            }
+            Self::Sweep => {
+                let plan = backstay.sweep().plan().await?;
+                for step in &plan.steps {
+                    if step.action == SweepAction::Keep {
+                        continue;
+                    }
+                    let alive = host.hook.freezes.may_be_alive(&step.id, host.clock.clock.now());
+                    assert!(!alive, "{} may be alive: {plan}", step.id);
+                    if step.action != SweepAction::Clean {
+                        truth.will_give_up(&step.id, &plan.to_string());
+                    }
                 }
-                other => other,
-            },
-            Self::Undelete(point) => {
+                plan.apply().await.map(drop)
+            }
+            Self::Adopt => {
+                // Whoever asks again has nothing left to undo.
+                backstay.adopt().await?;
+                let adoptions = host.hook.freezes.adoptions();
+                let again = backstay.adopt().await?.adopted;
+                let once = again.is_empty() && host.hook.freezes.adoptions() == adoptions;
+                assert!(once || !host.is_alone, "undone twice: {again:?}");
+                Ok(())
+            }
+            Self::Rotate(name) => {
+                let keyring = &host.world.keyring;
+                let custodian = (keyring.custodian_name().clone(), keyring.custodian().recipient().clone());
+                truth.is_rotated(vault.rotate(name, &[custodian]).await?);
+                Ok(())
+            }
+            Self::Undelete(point) | Self::BringBack(point) => {
                 let marks = truth.marks(point);
                 vault.undelete(point).await?;
                 truth.was_undeleted(point, marks);
@@ -131,8 +200,14 @@ impl Act {
     }
 
     /// Whether an error is the right answer, given what may have happened to the point before.
-    fn has_reason(&self, error: &Error) -> bool {
+    fn has_reason(&self, error: &Error, host: &Host) -> bool {
         match (self, error.kind()) {
+            // Used up by the try before.
+            (Self::Rotate(_), ErrorKind::AlreadyExists) => true,
+            // An empty vault is not pruned.
+            (Self::PruneReplica, ErrorKind::Refused) => host.copies.is_empty(),
+            // It all came back at once.
+            (Self::BringBack(_), ErrorKind::NotFound) => true,
             // Being deleted, or gone.
             (Self::Verify(_) | Self::Restore(_) | Self::Hold(..) | Self::Accept(_), ErrorKind::NotFound) => true,
             (Self::Release(..) | Self::Undelete(_), ErrorKind::NotFound) => true,
@@ -144,18 +219,15 @@ impl Act {
     }
 }
 
-async fn prune(backstay: &Backstay, truth: &Truth, mass_expiry: bool) -> Result<()> {
-    let mut request = backstay.prune("daily");
-    if mass_expiry {
-        request = request.danger_allow_mass_expiry();
-    }
-    let plan = request.plan().await?;
-    for step in &plan.steps {
-        match step.action {
-            PruneAction::Tombstone => truth.will_mark(&step.id, &plan.to_string()),
-            PruneAction::Delete => truth.will_delete(&step.id, &plan.to_string()),
-            _ => {}
+/// Prunes, if need be more than half; tells of each step before it is done.
+async fn prune(backstay: &Backstay, tell: impl Fn(PruneAction, &PointId, &str)) -> Result<()> {
+    let plan = match backstay.prune("daily").plan().await {
+        Err(error) if error.kind() == ErrorKind::Refused && error.message().contains("more than half") => {
+            backstay.prune("daily").danger_allow_mass_expiry().plan().await?
         }
-    }
+        plan => plan?,
+    };
+    let text = plan.to_string();
+    plan.steps.iter().for_each(|step| tell(step.action, &step.id, &text));
     plan.apply().await.map(drop)
 }

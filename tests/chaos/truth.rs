@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use backstay::store::{ListEntry, ListOptions, ObjectStore, Prefix};
-use backstay::vault::Outcome;
-use backstay::{Depth, ErrorKind, Name, PointId, Result, Vault};
+use backstay::vault::{Outcome, Point, Rotation};
+use backstay::{Depth, ErrorKind, MemoryStore, Name, PointId, Result, Vault};
 use backstay_testkit::mock::MockImporter;
 use futures_util::TryStreamExt;
 use jiff::SignedDuration;
@@ -20,23 +20,39 @@ pub(super) struct Content {
     pub(super) db: Vec<u8>,
     pub(super) files: Vec<u8>,
     pub(super) partial: bool,
+    /// Its `db` has less than half of what it had.
+    pub(super) shrunk: bool,
 }
 
 impl Content {
-    pub(super) fn new(number: u64, partial: bool) -> Self {
-        let db = format!("rows {number}\n").repeat(140 + (number % 60) as usize).into_bytes();
-        Self { number, db, files: format!("files {number}\n").into_bytes(), partial }
+    pub(super) fn new(number: u64, partial: bool, shrunk: bool) -> Self {
+        let rows = if shrunk { 40 } else { 140 };
+        let db =
+            format!("rows {number}\n").repeat(rows + (number % 60) as usize / if shrunk { 6 } else { 1 }).into_bytes();
+        Self { number, db, files: format!("files {number}\n").into_bytes(), partial, shrunk }
     }
 }
 
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.number, if self.partial { " partial" } else { "" })
+        write!(
+            f,
+            "{}{}",
+            self.number,
+            match (self.partial, self.shrunk) {
+                (true, _) => " partial",
+                (_, true) => " shrunk",
+                _ => "",
+            }
+        )
     }
 }
 
 #[derive(Default)]
 pub(super) struct Truth(Mutex<State>);
+
+/// Keys with their etags.
+pub(super) type Stored = BTreeMap<String, Option<String>>;
 
 #[derive(Default)]
 struct State {
@@ -47,6 +63,8 @@ struct State {
     /// Marked by a plan that saw them before we did.
     marked_early: BTreeSet<PointId>,
     points: BTreeMap<PointId, Known>,
+    /// New epochs that nobody has taken yet.
+    rotations: Vec<Rotation>,
 }
 
 /// A point that was seen whole.
@@ -55,7 +73,7 @@ struct Known {
     /// Of `db` and of `files`.
     outcomes: [Outcome; 2],
     /// Its objects and signatures, each with its etag: as long as these stand it stays whole.
-    objects: BTreeMap<String, Option<String>>,
+    objects: Stored,
     doubtful: bool,
     /// A plan said that it gets a tombstone, or that its bytes go.
     marked: bool,
@@ -63,6 +81,8 @@ struct Known {
     marks: u64,
     deleting: bool,
     gone: bool,
+    /// Somebody deleted it without a plan, in a store with versions.
+    hidden: bool,
     accepted: Sure,
     holds: BTreeMap<Name, Sure>,
 }
@@ -75,7 +95,28 @@ enum Sure {
     Yes,
 }
 
+impl State {
+    /// Whether a point must be in doubt because its `db` shrank: beside an older one of the usual size, as long as nobody
+    /// accepted that a shrunk one is usual. Which ones a reader compares with else, we leave to him.
+    fn shrank(&self, point: &PointId) -> Sure {
+        let known = &self.points[point];
+        if !known.content.shrunk || known.outcomes[0] != Outcome::Good || known.doubtful {
+            return Sure::No;
+        }
+        let before = |(id, other): &(&PointId, &Known)| {
+            let stands = !other.gone && !other.hidden && !other.doubtful && other.outcomes[0] == Outcome::Good;
+            id.run < point.run && stands && !other.content.shrunk
+        };
+        let accepted = self.points.values().any(|other| other.content.shrunk && other.accepted != Sure::No);
+        if accepted || !self.points.iter().any(|point| before(&point)) { Sure::Maybe } else { Sure::Yes }
+    }
+}
+
 impl Known {
+    fn shows(&self) -> bool {
+        !self.gone && !self.marked && !self.hidden
+    }
+
     fn must_stay(&self) -> bool {
         self.holds.values().any(|hold| *hold == Sure::Yes)
     }
@@ -94,6 +135,10 @@ impl Truth {
         self.state().points.is_empty()
     }
 
+    pub(super) fn knows(&self, point: &PointId) -> bool {
+        self.state().points.contains_key(point)
+    }
+
     fn choose(&self, number: u64, which: impl Fn(&Known) -> bool) -> Option<PointId> {
         let state = self.state();
         let found: Vec<_> = state.points.iter().filter(|(_, known)| !known.gone && which(known)).collect();
@@ -110,7 +155,11 @@ impl Truth {
     }
 
     pub(super) fn any_doubtful(&self, number: u64) -> Option<PointId> {
-        self.choose(number, |known| known.doubtful)
+        self.choose(number, |known| known.doubtful || known.content.shrunk)
+    }
+
+    pub(super) fn any_unmarked(&self, number: u64) -> Option<PointId> {
+        self.choose(number, |known| !known.marked && !known.deleting)
     }
 
     pub(super) fn any_held(&self, number: u64) -> Option<(PointId, Name)> {
@@ -144,6 +193,35 @@ impl Truth {
             assert!(known.marked, "{point} was never marked by a plan, and goes: {plan}");
             known.deleting = true;
         });
+    }
+
+    /// No run that made its point is given up or forgotten, whatever else is swept of it.
+    pub(super) fn will_give_up(&self, run: &PointId, plan: &str) {
+        let stands = self.state().points.get(run).is_some_and(|known| !known.gone);
+        assert!(!stands, "{run} is a point, and a sweep gives it up: {plan}");
+    }
+
+    pub(super) fn is_rotated(&self, rotation: Rotation) {
+        self.state().rotations.push(rotation);
+    }
+
+    pub(super) fn rotations(&self) -> Vec<Rotation> {
+        std::mem::take(&mut self.state().rotations)
+    }
+
+    /// Everything of it is deleted, by no plan; what it was lies under delete markers.
+    pub(super) fn is_lost(&self, point: &PointId) -> Vec<String> {
+        let mut state = self.state();
+        let known = state.points.get_mut(point).expect("a known point");
+        known.hidden = true;
+        known.objects.keys().cloned().collect()
+    }
+
+    /// Those that stand, whatever anybody did to them.
+    pub(super) fn standing_for_sure(&self) -> Vec<PointId> {
+        let state = self.state();
+        let sure = |known: &Known| !known.gone && !known.marked && !known.deleting && !known.doubtful;
+        state.points.iter().filter(|(_, known)| sure(known)).map(|(id, _)| id.clone()).collect()
     }
 
     pub(super) fn marks(&self, point: &PointId) -> u64 {
@@ -195,9 +273,8 @@ impl Truth {
 
     /// Every promise that can be seen from outside.
     pub(super) async fn check(&mut self, world: &World, vault: &Vault, place: &str, well: bool) {
-        let stored = stored(world).await;
-        let manifests: BTreeSet<PointId> =
-            stored.keys().filter_map(|key| key.strip_prefix("points/")?.strip_suffix(".json")?.parse().ok()).collect();
+        let stored = stored(&world.store).await;
+        let manifests = commits(&stored);
         self.take_up(vault, &stored, &manifests, place, well).await;
         let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         for promised in std::mem::take(&mut state.promised) {
@@ -205,10 +282,13 @@ impl Truth {
         }
         for (id, known) in &mut state.points {
             if manifests.contains(id) {
+                known.hidden = false;
                 assert!(!known.gone, "{place}: {id} came back from the dead");
                 for (key, etag) in &known.objects {
                     assert_eq!(stored.get(key), Some(etag), "{place}: {key} of {id} is gone or another");
                 }
+            } else if known.hidden {
+                assert!(!well, "{place}: {id} did not come back");
             } else {
                 assert!(known.deleting, "{place}: {id} is gone, and no plan said so");
                 assert!(known.gone || !known.must_stay(), "{place}: {id} is gone although it was held");
@@ -216,7 +296,7 @@ impl Truth {
             }
         }
         let listed: BTreeSet<PointId> = list(vault).await;
-        for (id, known) in state.points.iter().filter(|(_, known)| !known.gone && !known.marked) {
+        for (id, known) in state.points.iter().filter(|(_, known)| known.shows()) {
             assert!(listed.contains(id), "{place}: {id} does not show, marked: {}", known.marked);
         }
         let unknown: Vec<_> = listed.iter().filter(|id| !state.points.contains_key(id)).collect();
@@ -230,7 +310,7 @@ impl Truth {
     async fn take_up(
         &mut self,
         vault: &Vault,
-        stored: &BTreeMap<String, Option<String>>,
+        stored: &Stored,
         manifests: &BTreeSet<PointId>,
         place: &str,
         well: bool,
@@ -264,18 +344,7 @@ impl Truth {
             assert!(!content.partial || outcomes[1] != Outcome::Good, "{place}: {id} calls good what is not");
             let as_told = outcomes[0] == Outcome::Good && (outcomes[1] == Outcome::Good || content.partial);
             assert!(as_told || !well, "{place}: {id}: {outcomes:?}");
-            let signatures = format!("sigs/{id}.point.");
-            let mut objects: BTreeMap<String, Option<String>> = stored
-                .iter()
-                .filter(|(key, _)| key.starts_with(&signatures))
-                .map(|(key, etag)| (key.clone(), etag.clone()))
-                .collect();
-            assert!(!objects.is_empty(), "{place}: {id} has no signature");
-            let manifest = format!("points/{id}.json");
-            for key in point.manifest.objects().map(|object| object.key.to_string()).chain([manifest]) {
-                let etag = stored.get(&key).unwrap_or_else(|| panic!("{place}: {key} is missing")).clone();
-                objects.insert(key, etag);
-            }
+            let objects = objects_of(&point, stored, place);
             let off = id.run.time().duration_since(point.committed);
             let doubtful = off > SignedDuration::from_mins(5) || off < SignedDuration::from_hours(-24 * 7);
             let known = Known {
@@ -287,6 +356,7 @@ impl Truth {
                 marks: 0,
                 deleting: false,
                 gone: false,
+                hidden: false,
                 accepted: Sure::No,
                 holds: BTreeMap::new(),
             };
@@ -310,22 +380,30 @@ impl Truth {
 /// The newest good item of a component stands, and a reader finds it.
 async fn check_newest(state: &State, vault: &Vault, listed: &BTreeSet<PointId>, component: &str, place: &str) {
     let good = |known: &Known| known.outcomes[usize::from(component == "files")] == Outcome::Good;
-    let sure = |known: &&Known| !known.doubtful || known.accepted == Sure::Yes;
-    let newest = state.points.iter().filter(|(_, known)| good(known) && !known.doubtful).map(|(id, _)| id);
+    let sure =
+        |id: &PointId, known: &Known| known.accepted == Sure::Yes || (!known.doubtful && state.shrank(id) == Sure::No);
+    // A reader may think either way of them.
+    let unsure = state.points.iter().any(|(id, _)| state.shrank(id) == Sure::Maybe);
+    let newest = state.points.iter().filter(|(_, known)| good(known) && !known.doubtful && !known.hidden);
+    let newest = newest.map(|(id, _)| id);
     let newest = newest.max_by_key(|id| id.run.clone());
     if let Some(newest) = newest {
         assert!(listed.contains(newest), "{place}: {newest} holds the newest good {component}, and does not show");
     }
-    let surest = state.points.iter().filter(|(id, known)| good(known) && sure(known) && listed.contains(id));
+    let surest = state.points.iter().filter(|(id, known)| good(known) && sure(id, known) && listed.contains(id));
     let surest = surest.map(|(id, _)| id).max_by_key(|id| id.run.clone());
     match vault.points().latest(component).await {
         Ok(latest) => {
             let known = &state.points[&latest.id];
-            let fits = Some(&latest.id) == surest || known.accepted == Sure::Maybe;
-            assert!(fits && good(known), "{place}: latest {component} is {}, not {surest:?}", latest.id);
+            let not_doubted = known.accepted != Sure::No || state.shrank(&latest.id) != Sure::Yes;
+            let fits = Some(&latest.id) == surest || known.accepted == Sure::Maybe || unsure;
+            assert!(fits && good(known) && not_doubted, "{place}: latest {component} is {}, not {surest:?}", latest.id);
         }
         Err(error) => {
-            assert!(error.kind() == ErrorKind::NotFound && surest.is_none(), "{place}: {component}: {error}");
+            assert!(
+                error.kind() == ErrorKind::NotFound && (surest.is_none() || unsure),
+                "{place}: {component}: {error}"
+            );
         }
     }
 }
@@ -339,14 +417,34 @@ async fn restore(vault: &Vault, point: &PointId, component: &str) -> Result<Vec<
     Ok(target.content(&names[0]).expect("it names it").to_vec())
 }
 
-async fn list(vault: &Vault) -> BTreeSet<PointId> {
+pub(super) async fn list(vault: &Vault) -> BTreeSet<PointId> {
     let (source, tier) = ("prod-eu".parse().expect("a name"), "daily".parse().expect("a name"));
     vault.points().list(&source, &tier).await.expect("a well store lists").into_iter().collect()
 }
 
+/// What a point needs to be whole: what its manifest names, itself and its signatures.
+pub(super) fn objects_of(point: &Point, stored: &Stored, place: &str) -> Stored {
+    let id = &point.id;
+    let signatures = format!("sigs/{id}.point.");
+    let signatures = stored.iter().filter(|(key, _)| key.starts_with(&signatures));
+    let mut objects: Stored = signatures.map(|(key, etag)| (key.clone(), etag.clone())).collect();
+    assert!(!objects.is_empty(), "{place}: {id} has no signature");
+    for key in point.manifest.objects().map(|object| object.key.to_string()).chain([format!("points/{id}.json")]) {
+        let etag = stored.get(&key).unwrap_or_else(|| panic!("{place}: {key} is missing")).clone();
+        objects.insert(key, etag);
+    }
+    objects
+}
+
+/// Every run whose commit key is taken, but by a void.
+pub(super) fn commits(stored: &Stored) -> BTreeSet<PointId> {
+    let id = |key: &String| key.strip_prefix("points/")?.strip_suffix(".json")?.parse().ok();
+    stored.keys().filter_map(id).filter(|id| !stored.contains_key(&format!("points/{id}.void"))).collect()
+}
+
 /// Every key with its etag.
-async fn stored(world: &World) -> BTreeMap<String, Option<String>> {
-    let listing = world.store.list(&Prefix::new("").expect("a prefix"), &ListOptions::default());
+pub(super) async fn stored(store: &MemoryStore) -> Stored {
+    let listing = store.list(&Prefix::new("").expect("a prefix"), &ListOptions::default());
     let found = listing.try_collect::<Vec<_>>().await.expect("memory lists");
     found
         .into_iter()

@@ -26,8 +26,12 @@ impl Pair {
 
     /// The same, each on a store of this kind.
     pub async fn on(seed: u64, empty: impl Fn() -> MemoryStore) -> Self {
-        let world = world_on(empty(), seed).await;
-        let store = empty().with_clock(Arc::new(world.clock.clone()));
+        Self::beside(world_on(empty(), seed).await, empty()).await
+    }
+
+    /// A new replica of the world's vault, on this store.
+    pub async fn beside(world: World, store: MemoryStore) -> Self {
+        let (seed, store) = (world.seed, store.with_clock(Arc::new(world.clock.clone())));
         let keyring = Arc::new(Keyring::generate_from(&SeededRandom::new(seed + 500)).expect("fresh keys fit"));
         let pair = Self { world, store, keyring };
         Vault::create(pair.store.clone())

@@ -14,9 +14,10 @@ use crate::error::Result;
 use crate::event::Event;
 use crate::name::{Name, PointId, Tag};
 use crate::source::Problem;
+use crate::tier::Tier;
 use crate::vault::layout;
 use crate::vault::points::list_tier;
-use crate::vault::runs::list_attempts;
+use crate::vault::runs::{RecordedRun, list_attempts};
 
 /// So many dead attempts are recorded as ended at once, the newest first. Records can be planted; the rest is for the next.
 const AT_ONCE: usize = 100;
@@ -86,6 +87,17 @@ pub(crate) async fn adopt(backstay: &Arc<Inner>, own: Option<&Tag>) -> Result<Ad
     Ok(report)
 }
 
+/// Whether hooks of this program may be begun for a run, and nobody has undone them: then its records must stay.
+pub(crate) fn waits_for_undo(backstay: &Inner, run: &RecordedRun) -> bool {
+    let tier = backstay.tiers.iter().find(|tier| tier.name == run.id.tier.as_str());
+    run.attempts.values().any(|attempt| !attempt.ended) && tier.is_some_and(|tier| is_hooked(backstay, tier))
+}
+
+fn is_hooked(backstay: &Inner, tier: &Tier) -> bool {
+    let covered = backstay.covered(tier);
+    backstay.hooks.iter().flat_map(|hook| &hook.components).any(|name| covered.iter().any(|c| c.name == *name))
+}
+
 /// The attempts of this source that may have left a hook begun, oldest first.
 async fn open_attempts(backstay: &Inner, own: Option<&Tag>) -> Result<Vec<Open>> {
     let open = recorded_attempts(backstay, own).await?;
@@ -116,7 +128,7 @@ async fn recorded_attempts(backstay: &Inner, own: Option<&Tag>) -> Result<Vec<Op
     for tier in &backstay.tiers {
         let name: Name = tier.name.parse()?;
         let components: BTreeSet<Name> = backstay.covered(tier).iter().map(|covered| covered.name.clone()).collect();
-        let hooked = backstay.hooks.iter().flat_map(|hook| &hook.components).any(|name| components.contains(name));
+        let hooked = is_hooked(backstay, tier);
         for run in runs.values().filter(|run| hooked && run.id.tier == name) {
             for (tag, attempt) in run.attempts.iter().filter(|(tag, attempt)| !attempt.ended && Some(*tag) != own) {
                 open.push(Open {

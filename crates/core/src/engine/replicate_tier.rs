@@ -51,7 +51,7 @@ pub(crate) async fn compare(
     now: &Zoned,
     plan: &mut ReplicationPlan,
 ) -> Result<()> {
-    let there = Side::gather(origin, source, tier).await?;
+    let mut there = Side::gather(origin, source, tier).await?;
     let mut here = Side::gather(here, source, tier).await?;
     let stands: BTreeSet<PointId> = here.facts.points.iter().map(|point| point.id.clone()).collect();
     let goes: BTreeSet<PointId> = here.facts.dying.iter().map(|dying| dying.id.clone()).collect();
@@ -121,14 +121,14 @@ fn is_doubtful(facts: &TierFacts, id: &PointId) -> bool {
 impl Side<'_> {
     /// Reads a point that is to be copied; one that is none, or whose age nobody can tell, is left.
     async fn read(
-        &self,
+        &mut self,
         id: &PointId,
         new: &mut Vec<PointSummary>,
         read: &mut BTreeMap<PointId, ReplicationStep>,
         plan: &mut ReplicationPlan,
     ) -> Result<()> {
         let leave = |new: &mut Vec<PointSummary>| new.retain(|point| point.id != *id);
-        let point = match self.vault.read_point(id).await {
+        let point = match self.lookback.get(id).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 leave(new);
                 return Ok(());

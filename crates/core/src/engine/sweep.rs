@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::adopt::waits_for_undo;
 use crate::engine::builder::Inner;
 use crate::engine::prune_facts::is_tampering;
 use crate::engine::sweep_apply::{self, SweepReport};
@@ -154,8 +155,9 @@ impl SweepRequest {
             let mut facts = SweepFacts::gather(&self.backstay, &tier.name.parse()?).await?;
             strange.append(&mut facts.strange);
             let first = steps.len();
+            let mut wary = Wary::default();
             for run in facts.runs.values() {
-                match self.decide(run, &facts, now).await {
+                match self.decide(run, &facts, now, &mut wary).await {
                     // What stands at the commit key is neither point nor void: a person's to judge.
                     Err(error) if is_tampering(error.kind()) => strange.push(format!("{}: {error}", run.id)),
                     step => steps.extend(step?),
@@ -167,7 +169,13 @@ impl SweepRequest {
     }
 
     /// What is to be done with a run; none if nothing is ever to be said of it.
-    async fn decide(&self, run: &RecordedRun, facts: &SweepFacts, now: Timestamp) -> Result<Option<SweepStep>> {
+    async fn decide(
+        &self,
+        run: &RecordedRun,
+        facts: &SweepFacts,
+        now: Timestamp,
+        wary: &mut Wary,
+    ) -> Result<Option<SweepStep>> {
         let vault = &self.backstay.vault;
         let longest_run = vault.budget().limits().longest_run;
         let listed = facts.listed.get(&run.id);
@@ -182,7 +190,7 @@ impl SweepRequest {
             reason,
         };
         if let Some(listed) = listed
-            && Wary::default().mark_that_counts(vault, listed, &MarkName::Deleted).await?.is_some()
+            && wary.mark_that_counts(vault, listed, &MarkName::Deleted).await?.is_some()
         {
             return Ok(Some(step(SweepAction::Keep, "its point is being deleted: that is the prune's".to_owned())));
         }
@@ -191,7 +199,7 @@ impl SweepRequest {
         let committed = match listed {
             // What looks like a point, and nothing of it is to go: not worth a read.
             Some(listed) if listed.manifest.is_some() && !listed.void_hint && dead.is_empty() => return Ok(None),
-            Some(listed) if listed.manifest.is_some() => vault.commit_of(&run.id).await?,
+            Some(listed) if listed.manifest.is_some() => wary.commit(vault, &run.id).await?,
             _ => None,
         };
         if let Some(Commit::Point(point)) = &committed {
@@ -222,6 +230,9 @@ impl SweepRequest {
         (step.action, step.reason) = match (committed.is_some(), step.objects + step.uploads > 0) {
             (false, true) => (SweepAction::Void, format!("dead since {dead_from}, and it made no point")),
             (true, true) => (SweepAction::Clean, "it was given up, and these attempts are over".to_owned()),
+            (_, false) if forgotten_from <= now && waits_for_undo(&self.backstay, run) => {
+                (SweepAction::Keep, "its hooks may be begun, and nobody has undone them: adopt it first".to_owned())
+            }
             (_, false) if forgotten_from <= now => {
                 (SweepAction::Forget, format!("over and done since {forgotten_from}"))
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::adopt::waits_for_undo;
 use crate::engine::builder::Inner;
 use crate::engine::sweep::{SweepAction, SweepPlan, SweepStep};
 use crate::engine::sweep_facts::{objects_of, uploads_of};
@@ -44,7 +45,7 @@ pub struct SweepReport {
 pub(crate) async fn apply(backstay: &Arc<Inner>, plan: SweepPlan) -> Result<SweepReport> {
     let vault = &backstay.vault;
     vault.check_may_delete().await?;
-    let sweeper = Sweeper { vault, observers: &backstay.observers, now: vault.agreed_time().await? };
+    let sweeper = Sweeper { backstay, vault, observers: &backstay.observers, now: vault.agreed_time().await? };
     let mut report = SweepReport::default();
     let mut failed = Vec::new();
     for step in plan.steps.iter().filter(|step| step.action != SweepAction::Keep) {
@@ -65,6 +66,7 @@ pub(crate) async fn apply(backstay: &Arc<Inner>, plan: SweepPlan) -> Result<Swee
 }
 
 struct Sweeper<'a> {
+    backstay: &'a Inner,
     vault: &'a Vault,
     observers: &'a Observers,
     /// By the store's clock. What was dead then is dead.
@@ -170,6 +172,9 @@ impl Sweeper<'_> {
     /// Takes away the void, what stands beside it, and the records last, so that whoever stops here is followed.
     async fn forget(&self, run: RecordedRun, void: bool, report: &mut SweepReport) -> Result<Option<&'static str>> {
         let id = &run.id;
+        if waits_for_undo(self.backstay, &run) {
+            return Ok(Some("its hooks may be begun, and nobody has undone them"));
+        }
         if !objects_of(self.vault, id, |attempt| run.attempts.contains_key(attempt)).await?.is_empty() {
             return Ok(Some("it left something since the plan"));
         }

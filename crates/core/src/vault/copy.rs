@@ -20,6 +20,7 @@ use crate::vault::send::{Sender, hash};
 use crate::vault::settle::is_unsure;
 use crate::vault::signed::Purpose;
 use crate::vault::stored::PART;
+use crate::vault::wary::Wary;
 use crate::vault::{ObjectEntry, Vault, VaultId, layout};
 
 const MAX_COPY_BYTES: u64 = 64 << 10;
@@ -52,17 +53,21 @@ impl Vault {
     /// The record that a point was copied here, if one counts: signed for just this place by who may, and no younger than
     /// the copy. A vault that was rebuilt from its replica has such records too.
     pub(crate) async fn copied(&self, point: &PointId, here: Timestamp) -> Result<Option<CopyRecord>> {
+        let mut origins: Vec<VaultId> = Vec::new();
         let mut listing = self.store().list(&layout::copies_of(point)?, &ListOptions::default());
         while let Some(entry) = listing.next().await {
             let ListEntry::Object(meta) = entry? else { continue };
-            let Some(origin) = layout::copy_origin::<VaultId>(point, &meta.key) else { continue };
-            match self.get_copy(point, &origin).await {
+            origins.extend(layout::copy_origin::<VaultId>(point, &meta.key));
+        }
+        let mut wary = Wary::default();
+        for origin in origins {
+            match wary.copy(self, point, &origin).await {
                 Ok(record) if record.last_modified <= here.saturating_add(CLOCK_TOLERANCE).unwrap_or(here) => {
                     return Ok(Some(record));
                 }
-                Ok(_) => tracing::warn!(key = %meta.key, "a copy record that is younger than the copy"),
+                Ok(_) => tracing::warn!(%point, %origin, "a copy record that is younger than the copy"),
                 Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
-                    tracing::warn!(key = %meta.key, %error, "a copy record that does not count");
+                    tracing::warn!(%point, %origin, %error, "a copy record that does not count");
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -71,7 +76,7 @@ impl Vault {
         Ok(None)
     }
 
-    async fn get_copy(&self, point: &PointId, origin: &VaultId) -> Result<CopyRecord> {
+    pub(crate) async fn get_copy(&self, point: &PointId, origin: &VaultId) -> Result<CopyRecord> {
         let (key, what) = (layout::copy(point, origin)?, layout::signed_copy(origin));
         let signatures = |digest: &Sha256| layout::signatures(point, &what, digest);
         let record: CopyRecord = self.get_signed(&key, MAX_COPY_BYTES, Purpose::Copy, signatures).await?.read()?;

@@ -1,18 +1,26 @@
 //! Everything that is read from a store, fed with arbitrary bytes and with good ones that were changed: it is refused or
 //! read as what it says, without a panic and within bounds. `PROPTEST_CASES` says how many cases are tried.
 
+use std::time::Duration;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::clock::Random;
 use crate::digest::Sha256;
+use crate::event::Event;
 use crate::name::PointId;
-use crate::store::Key;
+use crate::store::{Key, ObjectMeta};
 use crate::vault::age_header::Header;
+use crate::vault::copy::CopyRecord;
 use crate::vault::details::DetailLine;
-use crate::vault::layout;
+use crate::vault::history::{HistoryRecord, LogLine, Logged};
+use crate::vault::layout::{self, RunFile};
 use crate::vault::manifest::Manifest;
 use crate::vault::mark::{Mark, MarkKind, WorkList};
+use crate::vault::runs::{RecordedRun, after};
 use crate::vault::seek_table::{FOOTER, SeekTable};
 use crate::vault::sign::ParsedSignature;
 use crate::vault::{AllowedSigner, AllowedSigners, Identity, Retirement, SigningKey, VaultId, open_bytes, seal_bytes};
@@ -70,6 +78,43 @@ fn mark() -> Vec<u8> {
     serde_json::to_vec(&mark).unwrap()
 }
 
+fn copy_record() -> Vec<u8> {
+    let record = CopyRecord {
+        vault: vault(),
+        point: id(),
+        origin: VaultId::new(&Fixed(2)),
+        manifest: Sha256([7; 32]),
+        last_modified: id().run.time(),
+        complete: true,
+    };
+    serde_json::to_vec(&record).unwrap()
+}
+
+fn history_record() -> Vec<u8> {
+    let json = serde_json::json!({
+        "vault": vault().to_string(), "source": "prod-eu", "id": id().run.to_string(), "act": "restore",
+        "point": id().to_string(), "component": "db",
+        "started": "2026-11-20T06:42:00Z", "ended": "2026-11-20T06:43:00Z", "took": {"secs": 60, "nanos": 0},
+        "bytes": 5, "error": "not found", "host": "a host", "version": "0.1.0",
+        "log": {
+            "key": "history/prod-eu/20261120t064200z-abcdefgh.restore.log.zst.age", "bytes": 400,
+            "sha256": Sha256([7; 32]).to_string(), "parts": [], "plain_bytes": 20,
+        },
+    });
+    serde_json::to_vec(&json).unwrap()
+}
+
+fn log_line() -> Vec<u8> {
+    let what = Logged::Event(Event::BackupStarted { point: id(), components: vec!["db".parse().unwrap()] });
+    serde_json::to_vec(&LogLine { at: id().run.time(), what }).unwrap()
+}
+
+/// What is read is written as it says, and read again as the same.
+fn reads_as_itself<T: Serialize + DeserializeOwned + PartialEq>(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<T>(bytes)
+        .is_ok_and(|read| serde_json::from_slice::<T>(&serde_json::to_vec(&read).unwrap()).unwrap() == read)
+}
+
 /// Bytes with a few of them changed, some cut out, and maybe an end that is missing.
 fn changed(good: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
     let edits = vec((any::<prop::sample::Index>(), any::<u8>(), 0_usize..4), 1..6);
@@ -116,6 +161,8 @@ fn table() -> Vec<u8> {
 fn what_is_changed_below_was_good_before() {
     assert!(read_manifest(&manifest()).is_some());
     assert!(serde_json::from_slice::<Mark>(&mark()).is_ok());
+    assert!(reads_as_itself::<CopyRecord>(&copy_record()));
+    assert!(reads_as_itself::<HistoryRecord>(&history_record()) && reads_as_itself::<LogLine>(&log_line()));
     let (_, trust, text) = signature();
     assert!(trust.verify(&text, "backstay-point-v1", b"message", id().run.time()).is_ok());
     let (identity, bytes) = sealed();
@@ -130,6 +177,10 @@ fn deep_documents_are_refused_and_not_followed_down() {
         assert!(read_manifest(deep.as_bytes()).is_none());
         assert!(serde_json::from_str::<Mark>(&deep).is_err() && serde_json::from_str::<Retirement>(&deep).is_err());
         assert!(DetailLine::parse(deep.as_bytes()).is_err());
+        assert!(serde_json::from_str::<CopyRecord>(&deep).is_err());
+        assert!(
+            serde_json::from_str::<HistoryRecord>(&deep).is_err() && serde_json::from_str::<LogLine>(&deep).is_err()
+        );
     }
 }
 
@@ -140,6 +191,9 @@ proptest! {
         prop_assert!(serde_json::from_slice::<Mark>(&bytes).is_err());
         prop_assert!(serde_json::from_slice::<Retirement>(&bytes).is_err());
         prop_assert!(DetailLine::parse(&bytes).is_err());
+        prop_assert!(serde_json::from_slice::<CopyRecord>(&bytes).is_err());
+        prop_assert!(serde_json::from_slice::<HistoryRecord>(&bytes).is_err());
+        prop_assert!(serde_json::from_slice::<LogLine>(&bytes).is_err());
         prop_assert!(SeekTable::decode(&bytes).is_err());
         prop_assert!(Header::parse(&bytes).is_err());
         let text = String::from_utf8_lossy(&bytes);
@@ -163,6 +217,37 @@ proptest! {
         if let Ok(read) = serde_json::from_slice::<Mark>(&bytes) {
             prop_assert_eq!(serde_json::from_slice::<Mark>(&serde_json::to_vec(&read).unwrap()).unwrap(), read);
         }
+    }
+
+    #[test]
+    fn changed_records_are_refused_or_records(
+        copy in changed(copy_record()),
+        record in changed(history_record()),
+        line in changed(log_line()),
+    ) {
+        prop_assert!(serde_json::from_slice::<CopyRecord>(&copy).is_err() || reads_as_itself::<CopyRecord>(&copy));
+        prop_assert!(serde_json::from_slice::<HistoryRecord>(&record).is_err() || reads_as_itself::<HistoryRecord>(&record));
+        prop_assert!(serde_json::from_slice::<LogLine>(&line).is_err() || reads_as_itself::<LogLine>(&line));
+    }
+
+    /// Whatever stands in its name, a record lets no run die earlier than its ID and the store's time of it say.
+    #[test]
+    fn a_changed_run_record_is_nobodys_or_prolongs(
+        name in changed(b"prod-eu/daily/20261120t064200z-abcdefgh.hgfedcba.until-20261127t064200z.json".to_vec()),
+    ) {
+        let Ok(key) = Key::new(format!("runs/{}", String::from_utf8_lossy(&name))) else { return Ok(()) };
+        let Some((point, tag, file)) = layout::parse_run_file(&key) else { return Ok(()) };
+        let same = match file {
+            RunFile::Began { until } => layout::run_began(&point, &tag, until),
+            RunFile::Ended => layout::run_ended(&point, &tag),
+        };
+        prop_assert_eq!(same.unwrap(), key.clone());
+        let recorded = id().run.time();
+        let mut run = RecordedRun::unrecorded(point.clone());
+        run.add(tag, file, ObjectMeta::new(key, 1, recorded));
+        let longest = Duration::from_secs(7 * 24 * 3600);
+        prop_assert!(run.dead_from(longest) >= after(recorded.max(point.run.time()), longest));
+        prop_assert!(run.forgotten_from(longest) >= run.dead_from(longest));
     }
 
     #[test]
@@ -211,14 +296,21 @@ proptest! {
 
     #[test]
     fn arbitrary_keys_are_nobodys_or_ours(name in "[ -~\u{e4}\u{4e2d}]{0,60}") {
-        for folder in ["points/prod-eu/daily/", "keys/", "retired/prod-eu/", "sigs/prod-eu/daily/"] {
+        let folders = ["points/prod-eu/daily/", "keys/", "retired/prod-eu/", "sigs/prod-eu/daily/", "history/prod-eu/", "copies/prod-eu/daily/"];
+        for folder in folders {
             let Ok(key) = Key::new(format!("{folder}{name}")) else { continue };
             let tier = layout::tier(&id().source, &id().tier).unwrap();
             if let Some((run, file)) = layout::parse_point_file(&tier, &key) {
                 let point = PointId { run, ..id() };
                 prop_assert_eq!(layout::point_file(&point, &file).unwrap(), key.clone());
             }
-            drop((layout::key_file(&key), layout::parse_retirement(&id().source, &key), layout::parse_signature(&key), layout::signed_by(&key)));
+            if let Some(entry) = layout::parse_history(&id().source, &key) {
+                prop_assert_eq!(layout::history_record(&id().source, &entry).unwrap(), key.clone());
+            }
+            if let Some(origin) = layout::copy_origin::<VaultId>(&id(), &key) {
+                prop_assert_eq!(layout::copy(&id(), &origin).unwrap(), key.clone());
+            }
+            drop((layout::copied_run(&key), layout::key_file(&key), layout::parse_retirement(&id().source, &key), layout::parse_signature(&key), layout::signed_by(&key)));
         }
     }
 }

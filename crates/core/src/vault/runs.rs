@@ -94,7 +94,7 @@ pub(crate) async fn list_attempts(
 }
 
 impl RecordedRun {
-    fn add(&mut self, tag: Tag, file: RunFile, meta: ObjectMeta) {
+    pub(crate) fn add(&mut self, tag: Tag, file: RunFile, meta: ObjectMeta) {
         let recorded = meta.last_modified;
         let (until, ended) = match file {
             RunFile::Began { until } => (until, false),

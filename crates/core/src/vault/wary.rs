@@ -8,6 +8,9 @@ use jiff::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
 use crate::store::{ListEntry, ListOptions, Prefix};
+use crate::vault::VaultId;
+use crate::vault::commit::Commit;
+use crate::vault::copy::CopyRecord;
 use crate::vault::handle::Vault;
 use crate::vault::layout::{self, MarkName};
 use crate::vault::mark::VerifiedMark;
@@ -20,8 +23,8 @@ const FEW: usize = 8;
 /// What is said of a plant.
 pub(crate) const UNSIGNED: &str = "no signature by a trusted key stands beside it";
 
-/// Reads points and marks of one tier, or retirements of one source. After a few that turned out to be plants it lists
-/// the signatures, and reads only what bears one in the name of a trusted key.
+/// Reads points and marks of one tier, copy records of one point, or retirements of one source. After a few that turned
+/// out to be plants it lists the signatures, and reads only what bears one in the name of a trusted key.
 ///
 /// Make it after the listing that shows what is to be read: a signature is stored before what it signs, so none that
 /// counts is overlooked.
@@ -37,6 +40,21 @@ impl Wary {
     pub(crate) async fn point(&mut self, vault: &Vault, id: &PointId) -> Result<Point> {
         self.check(vault, &layout::signatures_of_tier(&id.source, &id.tier)?, || signed_commits(id)).await?;
         let read = vault.read_point(id).await;
+        self.learn(read)
+    }
+
+    /// As [`Vault::commit_of`].
+    pub(crate) async fn commit(&mut self, vault: &Vault, id: &PointId) -> Result<Option<Commit>> {
+        self.check(vault, &layout::signatures_of_tier(&id.source, &id.tier)?, || signed_commits(id)).await?;
+        let read = vault.commit_of(id).await;
+        self.learn(read)
+    }
+
+    /// As [`Vault::get_copy`].
+    pub(crate) async fn copy(&mut self, vault: &Vault, id: &PointId, origin: &VaultId) -> Result<CopyRecord> {
+        self.check(vault, &layout::signatures_of(id)?, || [layout::signed_name(id, &layout::signed_copy(origin))])
+            .await?;
+        let read = vault.get_copy(id, origin).await;
         self.learn(read)
     }
 
