@@ -126,18 +126,6 @@ async fn what_the_replica_would_not_keep_goes_without_it() {
     assert_eq!(oldest(&program(Keep::last(1)).await).await.0, PruneAction::Tombstone);
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_the_replica_lets_go_by_itself_is_not_awaited() {
-    let (pair, points) = Pair::with_points(1, 3, TEXT).await;
-    pair.replicate().await;
-    let pruner = pair.pruner(pair.store.clone()).await.expect("well formed");
-    let report = pruner.prune("daily").plan().await.expect("a plan").apply().await.expect("a tombstone");
-    assert_eq!(report.tombstoned, points[..1]);
-    let backstay = pair.program(pair.replica(pair.store.clone()).await.expect("it opens")).await;
-    assert_eq!(oldest(&backstay).await.0, PruneAction::Tombstone);
-    assert_eq!(told(&backstay).await.pending, 0);
-}
-
 /// A copy of the whole store that the platform keeps: the same marker, the same id, nothing of ours at work.
 #[tokio::test(start_paused = true)]
 async fn native_replication_is_checked_point_by_point() {

@@ -248,7 +248,7 @@ pub(crate) async fn lacks(replica: &Vault, point: &Point) -> Result<Option<Strin
         Ok(_) => return Ok(Some(format!("another manifest is there; {way}"))),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some("it is not there".to_owned())),
         Err(error) if error.kind() == ErrorKind::Untrusted => {
-            return Ok(Some(format!("its signature is missing or counts for nothing there: {error}")));
+            return Ok(Some(format!("its signature is missing there, or another manifest stands there: {error}")));
         }
         Err(error) if is_tampering(error.kind()) => return Ok(Some(format!("{error}; {way}"))),
         Err(error) => return Err(error),
