@@ -195,7 +195,9 @@ impl History {
         let stored = record.log.as_ref().ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "the record has no log: its program knew of no epoch to seal one to")
                 .with("id", &record.entry.id)
-                .advise("for the acts to come, open the vault there with the keys that a keyring issues, or `encrypt_to`")
+                .advise(
+                    "for the acts to come, open the vault there with the keys that a keyring issues, or `encrypt_to`",
+                )
         })?;
         let mut log = Vec::new();
         let mut lines = lines(&self.vault, record.epoch.as_ref(), stored);
