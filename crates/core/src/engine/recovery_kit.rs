@@ -17,6 +17,15 @@ use crate::vault::{Vault, VaultId};
 /// FORMAT.md has the same commands, and a test runs them there.
 const BY_HAND: &str = include_str!("recovery_kit.sh");
 
+/// What the commands need, and which point to take.
+const BY_HAND_NEEDS: &str = "\
+By hand, with age, age-keygen, zstd, sha256sum, ssh-keygen, cat and GNU date, as a script in bash. VAULT is a folder with the
+objects of one of these places, each file with the time that its store tells; KEYS one with custodian.txt and that place's
+allowed_signers; OUT an empty folder; POINT is SOURCE/TIER/ID. The newest is the last ID.json in points/SOURCE/TIER whose ID
+lies no more than five minutes after its file's time. ID.void beside it says that it is none, ID.deleted that it is being
+deleted, ID.partial that something is missing; anybody may have put these. If the commands refuse it, take the one before.
+";
+
 /// A recovery kit that is asked for; await it.
 #[must_use = "nothing is looked up before this is awaited"]
 pub struct RecoveryKitRequest {
@@ -151,15 +160,7 @@ impl fmt::Display for RecoveryKit {
             writeln!(f, "\nThe file allowed_signers of {name}:")?;
             allowed_signers.iter().try_for_each(|line| writeln!(f, "{line}"))?;
         }
-        writeln!(
-            f,
-            "\nBy hand, with age, zstd, sha256sum, ssh-keygen and cat. VAULT is a folder with the vault's objects,"
-        )?;
-        writeln!(
-            f,
-            "KEYS one with custodian.txt and allowed_signers, POINT a name such as SOURCE/TIER/ID (the newest is the"
-        )?;
-        writeln!(f, "last in points/SOURCE/TIER), OUT an empty folder.\n\n{BY_HAND}")
+        writeln!(f, "\n{BY_HAND_NEEDS}\n{BY_HAND}")
     }
 }
 
