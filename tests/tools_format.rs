@@ -31,7 +31,8 @@ impl ByHand {
             .tier(Tier::new("daily").keep(Keep::daily(1)))
             .build()
             .expect("well formed");
-        let point = backstay.backup("daily").await.expect("a backup").id;
+        // Labels are the caller's words, whatever they look like.
+        let point = backstay.backup("daily").label("key", "items/a").label("name", "b").await.expect("a backup").id;
         fs::create_dir(at("out")).expect("a folder");
         Self { place, point }
     }

@@ -37,16 +37,17 @@ if [ "$(says "$MANIFEST" source)/$(says "$MANIFEST" tier)/$(says "$MANIFEST" id)
     exit 1
 fi
 
-# 2. Every object is what was signed: take key and sha256 of each object from the manifest.
-tr -d ' ",' < "$MANIFEST" | sed -n 's/^key://p' > "$OUT/keys"
-tr -d ' ",' < "$MANIFEST" | sed -n 's/^sha256://p' > "$OUT/digests"
+# 2. Every object is what was signed: take key and sha256 of each object from the manifest, labels left out.
+tr -d ' ",' < "$MANIFEST" | sed '/^labels:{$/,/^}$/d' > "$OUT/manifest"
+sed -n 's/^key://p' "$OUT/manifest" > "$OUT/keys"
+sed -n 's/^sha256://p' "$OUT/manifest" > "$OUT/digests"
 paste -d ' ' "$OUT/digests" "$OUT/keys" | sed 's/ /  /' > "$OUT/SHA256SUMS"
 sha256sum --check --strict "$OUT/SHA256SUMS"
 
 # 3. Your identity opens the epoch's key, the one that the manifest names. Others may lie beside it.
-EPOCH=$(tr -d ' ",' < "$MANIFEST" | sed -n '/^epoch:{/,/^}/s/^name://p')
+EPOCH=$(sed -n '/^epoch:{/,/^}/s/^name://p' "$OUT/manifest")
 cat keys/"$EPOCH".*.age > /dev/null
-RECIPIENT=$(tr -d ' ",' < "$MANIFEST" | sed -n '/^epoch:{/,/^}/s/^recipient://p')
+RECIPIENT=$(sed -n '/^epoch:{/,/^}/s/^recipient://p' "$OUT/manifest")
 for SEALED in keys/"$EPOCH".*.age; do
     age --decrypt --identity "$KEYS/custodian.txt" --output "$OUT/epoch.txt" "$SEALED" &&
         [ "$(age-keygen -y "$OUT/epoch.txt")" = "$RECIPIENT" ] && break
