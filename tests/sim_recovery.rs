@@ -167,17 +167,26 @@ async fn points_far_in_the_future_are_told_as_doubtful_and_take_no_others_place(
     assert_eq!(best(&options), Some(("vault", &points[2])), "{options}");
 
     // Whoever stole the writer's key can make any number of them, and say that each was accepted.
-    for seed in 21..27 {
+    for seed in 21..100 {
         let id = backup_ahead(&world, SignedDuration::from_hours(240), seed).await;
-        if seed % 2 == 0 {
+        if seed < 24 {
             world.overwrite(&format!("points/{id}.accepted"), "{}").await;
         }
     }
-    let options = backstay.options("db").newest(3).await.expect("options");
-    assert_eq!(best(&options), Some(("vault", &points[2])), "{options}");
-    let good: Vec<&PointId> = options.options.iter().filter(|o| o.is_good()).map(|o| &o.point).collect();
-    assert_eq!(good, [&points[2], &points[1], &points[0]], "{options}");
-    assert!(options.options.len() <= 6 && options.options.len() as u64 + options.older == 10, "{options}");
+    let store = faulty(&world.store);
+    let backstay = program(world.open(store.clone(), 5).await.expect("it opens"), exporter(&[]));
+    for told in [3, 70] {
+        store.reset_calls();
+        let options = backstay.options("db").newest(told).await.expect("options");
+        assert_eq!(best(&options), Some(("vault", &points[2])), "{options}");
+        let good: Vec<&PointId> = options.options.iter().filter(|o| o.is_good()).map(|o| &o.point).collect();
+        assert_eq!(good, [&points[2], &points[1], &points[0]], "{options}");
+        assert_eq!(options.options.len(), 3 + told, "{options}");
+        assert_eq!(options.options.len() as u64 + options.older, 83, "{options}");
+        // A few reads of each that is told, and of the three that seem to be accepted.
+        let reads = store.calls(Operation::Get);
+        assert!(reads <= 4 * (2 * told as u64 + 3), "{reads} reads");
+    }
 }
 
 #[tokio::test(start_paused = true)]
