@@ -77,7 +77,8 @@ pub struct RecoveryOption {
     pub bytes: u64,
     /// Stored bytes.
     pub stored: u64,
-    /// How long a restore would take, at the slowest of the last three from that place; none if there was none.
+    /// How long a restore would take, at the slowest of the last three from that place. None if that place's history tells of
+    /// none, as where no restore was done by who may write history.
     pub takes: Option<Duration>,
 }
 
