@@ -223,7 +223,7 @@ async fn the_pages_commands_restore_from_a_replica_by_the_time_that_its_signed_c
     let from = LocalStore::open(by_hand.at("vault")).expect("a store");
     let from = Vault::open_read_only(from).trust(signers.clone()).build().await.expect("the origin");
     let copied = Replicator::new(from, replica).plan().await.expect("a plan").apply().await.expect("copied");
-    assert_eq!(copied.copied.len(), 1, "{copied}");
+    assert_eq!(copied.copied.len(), 1, "{copied:?}");
 
     // The replica took it in an hour later, and who signed it is distrusted from a moment between the two.
     let copy = by_hand.beside("dr", "points", ".json");
