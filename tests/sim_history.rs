@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay::store::Operation;
-use backstay::vault::{Act, History, HistoryEntry, Logged};
-use backstay::{Backstay, Clock, ErrorKind, Event, Name, PointId, Vault};
+use backstay::vault::{Act, History, HistoryEntry, Logged, Role};
+use backstay::{Backstay, Clock, ErrorKind, Event, Keep, Name, PointId, Tier, Vault};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::mock::{ExportFault, ExportScript, MockExporter};
+use support::pair::Pair;
 use support::steps::dies_at;
-use support::{World, program, restored};
+use support::{World, inline_budget, program, restored};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const TEXT: &[u8] = b"what the table holds";
@@ -118,6 +119,79 @@ async fn a_restorer_who_may_not_write_restores_and_leaves_nothing() {
         .expect("it opens");
     restored(&reader, &points[0]).await.expect("whole");
     assert!(listed(&reader).await.1.is_empty());
+}
+
+/// Everything in history/ is a signed record or sealed.
+fn assert_nothing_plain(keys: &[String]) {
+    let plain: Vec<_> = keys.iter().filter(|key| !key.ends_with(".json") && !key.ends_with(".age")).collect();
+    assert!(plain.is_empty(), "written in plain: {plain:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_knows_no_epoch_leaves_a_record_and_no_log() {
+    let (world, _, points) = three_points().await;
+    let mut keyring = (*world.keyring).clone();
+    let keys = keyring.issue(Role::Pruner, &"night".parse().expect("a name")).expect("issued");
+    let open = || Vault::open_as(Role::Pruner, world.store.clone()).clock(world.clock.clone()).budget(inline_budget());
+    let pruner = async |vault: Vault| {
+        let tier = Tier::new("daily").covers(["db"]).keep(Keep::last(2));
+        let backstay = Backstay::builder("prod-eu", vault).tier(tier).build().expect("well formed");
+        backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("it applies")
+    };
+    let blind = open()
+        .id(keys.vault_id().clone())
+        .trust(keyring.allowed_signers().clone())
+        .sign_with(keys.signing_key().expect("it signs").clone());
+    assert_eq!(pruner(blind.build().await.expect("it opens")).await.tombstoned, points[..1]);
+    assert_nothing_plain(&world.keys("history/").await);
+    let reader = Vault::open_read_only(world.store.clone()).trust(keyring.allowed_signers().clone());
+    let reader = reader.unlock_with(keyring.custodian().clone()).build().await.expect("it opens");
+    let (history, entries) = listed(&reader).await;
+    let record = history.get(&entries[0]).await.expect("the end is signed");
+    assert_eq!((record.entry.act, &record.log, &record.epoch, record.error.as_ref()), (Act::Prune, &None, &None, None));
+    let error = history.log(&record).await.expect_err("there is none");
+    assert!(error.kind() == ErrorKind::NotFound && error.to_string().contains("epoch"), "{error}");
+
+    // With the keys that a keyring issues its log is sealed, and a custodian reads it.
+    world.clock.advance(DAY * 2);
+    pruner(open().keys(&keys).build().await.expect("it opens")).await;
+    assert_nothing_plain(&world.keys("history/").await);
+    let (history, entries) = listed(&reader).await;
+    let record = history.get(&entries[1]).await.expect("signed");
+    let log = history.log(&record).await.expect("a sealed log");
+    assert!(matches!(&log[0].what, Logged::Event(Event::Deleted { point, .. }) if *point == points[0]), "{log:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_was_opened_without_an_epoch_gets_no_plain_log() {
+    let (pair, points) = Pair::with_points(1, 3, TEXT).await;
+    pair.replicate().await;
+    let vault = Vault::open(pair.store.clone())
+        .id(pair.keyring.vault_id().clone())
+        .trust(pair.keyring.allowed_signers().clone())
+        .sign_with(pair.keyring.signing_key().clone())
+        .unlock_with(pair.world.keyring.custodian().clone())
+        .origin(pair.world.keyring.vault_id().clone(), pair.world.keyring.allowed_signers())
+        .clock(pair.world.clock.clone())
+        .budget(inline_budget());
+    let vault = vault.build().await.expect("it opens");
+    let tier = Tier::new("daily").keep(Keep::last(2));
+    let backstay = Backstay::builder("prod-eu", vault.clone()).tier(tier).build().expect("well formed");
+    backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("it applies");
+    restored(&vault, &points[2]).await.expect("whole");
+    assert_nothing_plain(&pair.keys("history/").await);
+    assert_eq!(listed(&vault).await.1.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vault_that_is_unencrypted_by_choice_has_plain_logs() {
+    let (world, _, points) = three_points().await;
+    let vault = Vault::open(world.store.clone()).keyring(&world.keyring).danger_unencrypted();
+    let vault = vault.clock(world.clock.clone()).budget(inline_budget()).build().await.expect("it opens");
+    restored(&vault, &points[2]).await.expect("whole");
+    let (history, entries) = listed(&vault).await;
+    let record = history.get(&entries[0]).await.expect("signed");
+    assert!(!history.log(&record).await.expect("a log").is_empty());
 }
 
 #[tokio::test(start_paused = true)]

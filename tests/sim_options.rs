@@ -148,9 +148,9 @@ async fn options_over_a_hundred_thousand_points_list_and_read_few() {
     assert_eq!(options.options.len(), 20);
     assert_eq!((&options.options[0].point, options.older), (&points[69], 100_050));
     let (lists, gets) = (store.calls(Operation::List), store.calls(Operation::Get));
-    // The tier, the tiers and the history; of each point its signature and its objects, and for the comparison five more
-    // and one at each doubling, which are plants here; the key once.
-    assert!(gets <= 2 * 25 + 17 + 1 && lists <= 5 + 2 * 20 + 5 + 3 * 17, "{gets} reads, {lists} lists");
+    // The tier, the tiers and the history; of each point its signature, its items and its details, and for the comparison
+    // five more and one at each doubling, which are plants here; the key once.
+    assert!(gets <= 2 * 25 + 17 + 1 && lists <= 5 + 3 * 20 + 5 + 3 * 17, "{gets} reads, {lists} lists");
 
     store.reset_calls();
     let nothing = backstay.options("never").await.expect("none");

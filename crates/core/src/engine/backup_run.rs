@@ -30,7 +30,6 @@ use crate::source::{ExportRequest, Problem};
 use crate::store::PutOptions;
 use crate::vault::commit::Committed;
 use crate::vault::details::{ConfigurationLine, ConfiguredComponent, DetailLine};
-use crate::vault::handle::Sealing;
 use crate::vault::history::Act;
 use crate::vault::layout::{self, PointFile};
 use crate::vault::manifest::{DetailsRef, MAX_MANIFEST_BYTES, Manifest, Outcome, Status};
@@ -128,7 +127,7 @@ impl Run {
         let exported = self.export_all(hooks, &names).await?;
         component::nothing_exported(&exported)?;
         let details = self.write_details(&exported).await?;
-        let manifest = self.manifest(&exported, previous, details);
+        let manifest = self.manifest(&exported, previous, details)?;
         let bytes = self.sign(&manifest, until).await?;
         Ok(Prepared { exported, bytes, partial: manifest.status == Status::Partial, until })
     }
@@ -272,7 +271,7 @@ impl Run {
 
     /// Writes item names, facts, digests and errors where only a reader with the key sees them.
     async fn write_details(&self, exported: &[Exported]) -> Result<DetailsRef> {
-        let key = layout::details(self.point(), &self.sink.attempt, self.backstay.vault.wrapping())?;
+        let key = layout::details(self.point(), &self.sink.attempt, self.backstay.vault.wrapping()?)?;
         let tier = self.backstay.tier(self.plan.tier.as_str())?.1;
         let configuration = DetailLine::Configuration(ConfigurationLine {
             version: VERSION.to_owned(),
@@ -292,14 +291,10 @@ impl Run {
         self.backstay.vault.put_lines(key, self.sink.put_options()?, size, lines).await
     }
 
-    fn manifest(&self, exported: &[Exported], previous: Option<RunId>, details: DetailsRef) -> Manifest {
+    fn manifest(&self, exported: &[Exported], previous: Option<RunId>, details: DetailsRef) -> Result<Manifest> {
         let vault = &self.backstay.vault;
         let good = exported.iter().all(|e| e.outcome() == Outcome::Good);
-        let epoch = match vault.sealing() {
-            Sealing::To(epoch) => Some(epoch.clone()),
-            Sealing::Nothing => None,
-        };
-        Manifest {
+        Ok(Manifest {
             vault: vault.id().clone(),
             source: self.point().source.clone(),
             tier: self.point().tier.clone(),
@@ -307,7 +302,7 @@ impl Run {
             attempt: self.sink.attempt.clone(),
             status: if good { Status::Complete } else { Status::Partial },
             requires: Vec::new(),
-            epoch,
+            epoch: vault.seals_to()?.cloned(),
             previous,
             started: self.started,
             completed: vault.clock().now(),
@@ -315,7 +310,7 @@ impl Run {
             components: exported.iter().map(Exported::manifest_entry).collect(),
             details: Some(details),
             extra: Map::new(),
-        }
+        })
     }
 
     /// What goes before the commit: the signature, then the hint if it is partial.

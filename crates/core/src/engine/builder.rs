@@ -350,6 +350,22 @@ impl Inner {
         &self.everywhere
     }
 
+    /// The same program, unheard: who only looks something up tells no observer.
+    pub(crate) fn unheard(&self) -> Self {
+        Self {
+            source: self.source.clone(),
+            vault: self.vault.clone(),
+            everywhere: self.everywhere.clone(),
+            components: self.components.clone(),
+            hooks: self.hooks.clone(),
+            tiers: self.tiers.clone(),
+            observers: Observers::default(),
+            runs: self.runs.clone(),
+            signals: self.signals,
+            seen: Mutex::default(),
+        }
+    }
+
     /// A tier by name.
     pub(crate) fn tier(&self, name: &str) -> Result<(Name, &Tier)> {
         let found = self.tiers.iter().find(|tier| tier.name == name);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
@@ -10,17 +11,17 @@ use serde::{Deserialize, Serialize};
 use crate::engine::builder::Backstay;
 use crate::engine::prune::PruneRequest;
 use crate::engine::verify::complaints;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, RunId};
 use crate::source::Facts;
 use crate::store::{ListEntry, ListOptions, Prefix};
-use crate::vault::Vault;
 use crate::vault::details::DetailLine;
 use crate::vault::items::details;
 use crate::vault::layout::{self, MarkName};
 use crate::vault::lookback::doubt_of;
 use crate::vault::manifest::{Component, Outcome, Status};
-use crate::vault::points::list_run;
+use crate::vault::points::{Unasked, list_run};
+use crate::vault::{Purpose, Vault};
 
 /// What is known of a point. `Display` says it in words.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,7 +29,8 @@ use crate::vault::points::list_run;
 pub struct Explanation {
     /// The point.
     pub point: PointId,
-    /// The vault and its store.
+    /// Where it was found, which is the place that all of this is told of: the vault and its store, a replica with its name
+    /// before it.
     pub place: String,
     /// Who signed it.
     pub signer: String,
@@ -106,25 +108,31 @@ pub struct ExplainedMark {
 
 impl Vault {
     /// Tells everything that is known of a point: who signed it, its times by both clocks, its components, marks with who,
-    /// when and why, proofs, copies, and what is strange about it. Retention is told by
+    /// when and why, proofs, copies, and what is strange about it. Looks into the vault first, and into each replica if the
+    /// point cannot be read there; tells where it was found. Retention is told by
     /// [`Backstay::explain`](crate::engine::Backstay::explain), which knows the tiers.
     ///
     /// # Errors
     /// As [`Points::get`](crate::vault::Points::get): there is no point, or it cannot be trusted, and why.
     pub async fn explain(&self, point: &PointId) -> Result<Explanation> {
-        explain(self, point).await.map_err(|error| error.operation("explain").with("point", point))
+        explain(self, point).await.map(|(explanation, _)| explanation)
     }
 }
 
 impl Backstay {
-    /// As [`Vault::explain`], with what retention says of the point now.
+    /// As [`Vault::explain`], with what retention says of the point now, if it is in the vault. That takes a pruner's role
+    /// and key.
     ///
     /// # Errors
     /// As [`Vault::explain`].
     pub async fn explain(&self, point: &PointId) -> Result<Explanation> {
-        let mut explanation = self.vault().explain(point).await?;
-        if point.source == self.0.source && self.0.tier(point.tier.as_str()).is_ok() {
-            let plan = PruneRequest::new(self.0.clone(), point.tier.to_string()).plan().await;
+        let (mut explanation, here) = explain(self.vault(), point).await?;
+        if here && point.source == self.0.source && self.0.tier(point.tier.as_str()).is_ok() {
+            if self.vault().signer(Purpose::Delete).is_err() {
+                explanation.retention = Some("a pruner can tell".to_owned());
+                return Ok(explanation);
+            }
+            let plan = PruneRequest::new(Arc::new(self.0.unheard()), point.tier.to_string()).plan().await;
             explanation.retention = match plan {
                 Ok(plan) => plan
                     .steps
@@ -138,12 +146,34 @@ impl Backstay {
     }
 }
 
-async fn explain(vault: &Vault, id: &PointId) -> Result<Explanation> {
+/// The explanation, and whether the vault itself has the point.
+async fn explain(vault: &Vault, id: &PointId) -> Result<(Explanation, bool)> {
+    let named = |error: Error| error.operation("explain").with("point", id);
+    let error = match explain_in(vault, vault, vault.to_string(), id).await {
+        Ok(explanation) => return Ok((explanation, true)),
+        Err(error) => error,
+    };
+    let mut unasked = Unasked::default();
+    for replica in vault.replicas() {
+        let place = format!("{}: {}", replica.name, replica.vault);
+        match explain_in(&replica.vault, vault, place, id).await {
+            Ok(mut explanation) => {
+                explanation.strange.push(format!("it could not be read in the {vault}: {error}"));
+                return Ok((explanation, false));
+            }
+            Err(error) => unasked.note(replica, &error),
+        }
+    }
+    Err(named(unasked.name_in(error)))
+}
+
+/// What is known of a point in `vault`; `through` reads and opens its details, as a restore would.
+async fn explain_in(vault: &Vault, through: &Vault, place: String, id: &PointId) -> Result<Explanation> {
     let point = vault.read_point(id).await?;
     let manifest = &point.manifest;
     let mut explanation = Explanation {
         point: id.clone(),
-        place: vault.to_string(),
+        place,
         signer: point.signer.clone(),
         status: manifest.status,
         started: manifest.started,
@@ -167,12 +197,12 @@ async fn explain(vault: &Vault, id: &PointId) -> Result<Explanation> {
     for name in run.iter().flat_map(|run| &run.marks) {
         explanation.mark(vault, id, name).await?;
     }
-    match vault.unlock(manifest.epoch.as_ref()).await {
+    match through.unlock(manifest.epoch.as_ref()).await {
         Ok(_) => explanation.key = true,
         Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::NotFound) => return Ok(explanation),
         Err(error) => return Err(error),
     }
-    let mut lines = details(vault, manifest);
+    let mut lines = details(through, manifest);
     while let Some(line) = lines.next().await {
         match line {
             Ok(DetailLine::Configuration(line)) => explanation.configuration = Some(Facts::of(&line)?),

@@ -13,7 +13,6 @@ use crate::event::{Event, Observers};
 use crate::name::{Name, RunId};
 use crate::vault::Purpose;
 use crate::vault::Vault;
-use crate::vault::handle::Sealing;
 use crate::vault::history::{Act, HistoryEntry, HistoryRecord, LogLine, Logged};
 
 /// So many events are kept, the last ones: how it ended says more than how it began.
@@ -95,6 +94,11 @@ impl ActLog {
             (Vec::from(std::mem::take(&mut kept.lines)), kept.left_out)
         };
         let history = self.vault.history(self.source.clone());
+        // Without an epoch there is no log: better none than one that anybody can read.
+        let (epoch, log) = match self.vault.seals_to() {
+            Ok(epoch) => (epoch.cloned(), Some(history.put_log(&self.entry, &lines).await?)),
+            Err(_) => (None, None),
+        };
         let mut record = HistoryRecord {
             vault: self.vault.id().clone(),
             source: self.source.clone(),
@@ -109,11 +113,8 @@ impl ActLog {
             error: error.map(|error| error.kind().to_string()),
             host: crate::engine::backup_run::host(),
             version: crate::engine::backup_run::VERSION.to_owned(),
-            epoch: match self.vault.sealing() {
-                Sealing::To(epoch) => Some(epoch.clone()),
-                Sealing::Nothing => None,
-            },
-            log: history.put_log(&self.entry, &lines).await?,
+            epoch,
+            log,
             left_out,
         };
         says(&mut record);

@@ -12,6 +12,7 @@ mod history;
 mod hooks;
 mod marks;
 mod options;
+mod options_place;
 mod proof;
 mod prune;
 mod prune_apply;

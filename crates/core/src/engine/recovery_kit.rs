@@ -17,6 +17,15 @@ use crate::vault::{Vault, VaultId};
 /// FORMAT.md has the same commands, and a test runs them there.
 const BY_HAND: &str = include_str!("recovery_kit.sh");
 
+/// What the commands need, and which point to take.
+const BY_HAND_NEEDS: &str = "\
+By hand, with age, age-keygen, zstd, sha256sum, ssh-keygen, cat and GNU date, as a script in bash. VAULT is a folder with the
+objects of one of these places, each file with the time that its store tells; KEYS one with custodian.txt and that place's
+allowed_signers; OUT an empty folder; POINT is SOURCE/TIER/ID. The newest is the last ID.json in points/SOURCE/TIER whose ID
+lies no more than five minutes after its file's time. ID.void beside it says that it is none, ID.deleted that it is being
+deleted, ID.partial that something is missing; anybody may have put these. If the commands refuse it, take the one before.
+";
+
 /// A recovery kit that is asked for; await it.
 #[must_use = "nothing is looked up before this is awaited"]
 pub struct RecoveryKitRequest {
@@ -37,12 +46,8 @@ pub struct RecoveryKit {
     pub tiers: Vec<String>,
     /// Its components, each with what exports it.
     pub components: Vec<String>,
-    /// The vault, and those that were named besides.
+    /// The vault, its replicas, and those that were named besides.
     pub places: Vec<KitPlace>,
-    /// The lines of `allowed_signers`: public keys.
-    pub allowed_signers: Vec<String>,
-    /// Fingerprints of these keys, to be compared by eye.
-    pub fingerprints: Vec<String>,
     /// Where keys are kept, as the program said.
     pub keys_at: BTreeMap<String, String>,
 }
@@ -59,6 +64,10 @@ pub struct KitPlace {
     pub vault: VaultId,
     /// Who can open which epoch, each with the time when that was last proved. Or why that could not be looked up.
     pub custodians: Vec<String>,
+    /// The lines of its `allowed_signers`: public keys.
+    pub allowed_signers: Vec<String>,
+    /// Fingerprints of these keys, to be compared by eye.
+    pub fingerprints: Vec<String>,
 }
 
 impl RecoveryKitRequest {
@@ -66,7 +75,7 @@ impl RecoveryKitRequest {
         Self { backstay, places: Vec::new(), keys_at: BTreeMap::new() }
     }
 
-    /// Names another vault: a replica.
+    /// Names another vault: a replica that the builder was not told of.
     pub fn place(mut self, name: impl Into<String>, vault: Vault) -> Self {
         self.places.push((name.into(), vault));
         self
@@ -82,18 +91,18 @@ impl RecoveryKitRequest {
     async fn run(self) -> Result<RecoveryKit> {
         let Inner { source, vault, components, tiers, .. } = &*self.backstay;
         let mut places = vec![place("vault", vault).await];
+        for replica in self.backstay.everywhere().replicas() {
+            places.push(place(replica.name.as_str(), &replica.vault).await);
+        }
         for (name, vault) in &self.places {
             places.push(place(name, vault).await);
         }
-        let signers = || vault.trust().iter();
         Ok(RecoveryKit {
             source: source.clone(),
             made: vault.store_time(),
             tiers: tiers.iter().map(|tier| tier.name.clone()).collect(),
             components: components.iter().map(|component| format!("{component:?}")).collect(),
             places,
-            allowed_signers: signers().map(ToString::to_string).collect(),
-            fingerprints: signers().map(|line| format!("{} {}", line.principal, line.key.fingerprint())).collect(),
             keys_at: self.keys_at,
         })
     }
@@ -111,7 +120,15 @@ async fn place(name: &str, vault: &Vault) -> KitPlace {
             .collect(),
         Err(error) => vec![format!("not known: {error}")],
     };
-    KitPlace { name: name.to_owned(), store: vault.store().to_string(), vault: vault.id().clone(), custodians }
+    let signers = || vault.trust().iter();
+    KitPlace {
+        name: name.to_owned(),
+        store: vault.store().to_string(),
+        vault: vault.id().clone(),
+        custodians,
+        allowed_signers: signers().map(ToString::to_string).collect(),
+        fingerprints: signers().map(|line| format!("{} {}", line.principal, line.key.fingerprint())).collect(),
+    }
 }
 
 impl IntoFuture for RecoveryKitRequest {
@@ -128,28 +145,22 @@ impl fmt::Display for RecoveryKit {
         writeln!(f, "RECOVERY KIT of {}, made {}", self.source, self.made)?;
         writeln!(f, "Print it, keep it apart from the system it is for, and make a new one when keys change.")?;
         writeln!(f, "\nProtected: {}; tiers: {}", self.components.join(", "), self.tiers.join(", "))?;
-        for KitPlace { name, store, vault, custodians } in &self.places {
+        for KitPlace { name, store, vault, custodians, fingerprints, .. } in &self.places {
             writeln!(f, "\n{name}: {store}\n  ID {vault}")?;
             custodians.iter().try_for_each(|custodian| writeln!(f, "  {custodian}"))?;
+            writeln!(f, "  signed by one of these, and by nobody else:")?;
+            fingerprints.iter().try_for_each(|line| writeln!(f, "    {line}"))?;
         }
         writeln!(f, "\nWhere keys are kept:")?;
         if self.keys_at.is_empty() {
             writeln!(f, "  (not told: write it here by hand)")?;
         }
         self.keys_at.iter().try_for_each(|(whose, place)| writeln!(f, "  {whose}: {place}"))?;
-        writeln!(f, "\nSigned by one of these, and by nobody else:")?;
-        self.fingerprints.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
-        writeln!(f, "\nThe file allowed_signers:")?;
-        self.allowed_signers.iter().try_for_each(|line| writeln!(f, "{line}"))?;
-        writeln!(
-            f,
-            "\nBy hand, with age, zstd, sha256sum, ssh-keygen and cat. VAULT is a folder with the vault's objects,"
-        )?;
-        writeln!(
-            f,
-            "KEYS one with custodian.txt and allowed_signers, POINT a name such as SOURCE/TIER/ID (the newest is the"
-        )?;
-        writeln!(f, "last in points/SOURCE/TIER), OUT an empty folder.\n\n{BY_HAND}")
+        for KitPlace { name, allowed_signers, .. } in &self.places {
+            writeln!(f, "\nThe file allowed_signers of {name}:")?;
+            allowed_signers.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        }
+        writeln!(f, "\n{BY_HAND_NEEDS}\n{BY_HAND}")
     }
 }
 

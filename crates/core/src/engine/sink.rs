@@ -109,7 +109,7 @@ impl ItemSink for ComponentSink {
         }
         let run = &self.0.run;
         let number = run.next_item.fetch_add(1, Ordering::Relaxed);
-        let key = layout::item(&run.point, &run.attempt, number, &self.0.component, run.vault.wrapping())?;
+        let key = layout::item(&run.point, &run.attempt, number, &self.0.component, run.vault.wrapping()?)?;
         let encoder = Arc::new(Mutex::new(Some(run.vault.encoder(key, run.put_options()?, spec.size_hint).await?)));
         self.items().open.push((spec.name.clone(), encoder.clone()));
         Ok(Box::new(Writer { sink: self.clone(), spec, encoder, bytes: 0, told: 0 }))

@@ -225,6 +225,7 @@ impl VaultBuilder {
             access: self.access,
             role: self.role,
             sealing,
+            unencrypted: self.unencrypted,
             pinned: self.epochs,
             identities: self.identities,
             signer: self.signer,
@@ -252,9 +253,9 @@ impl VaultBuilder {
         };
         let trust = self.trust.as_ref().is_some_and(|trust| trust.iter().next().is_some());
         wrong(!trust, "no trusted signers: give them by `trust`, `keys` or `keyring`");
-        let seals = self.role.map_or(self.access == Access::Write, Role::seals);
+        let seals_items = self.role.map_or(self.access == Access::Write, Role::needs_epoch);
         wrong(
-            seals && !replica && self.epochs.is_empty() && !self.unencrypted,
+            seals_items && !replica && self.epochs.is_empty() && !self.unencrypted,
             "nothing to seal to: `encrypt_to`, `keys`, `keyring` or `danger_unencrypted`",
         );
         wrong(

@@ -52,6 +52,8 @@ pub(crate) struct Inner {
     /// The one role that it was opened for; every role whose keys are there if none.
     pub(crate) role: Option<Role>,
     pub(crate) sealing: Sealing,
+    /// Whether writing in plain was chosen, by a name with danger in it.
+    pub(crate) unencrypted: bool,
     /// The epochs that the program knows, the one in use last.
     pub(crate) pinned: Vec<Epoch>,
     pub(crate) identities: Vec<Identity>,
@@ -77,7 +79,7 @@ pub(crate) enum Access {
 #[derive(Clone, Debug)]
 pub(crate) enum Sealing {
     To(Epoch),
-    /// Chosen by a name with danger in it, or not chosen because nothing is written.
+    /// No epoch is known or wanted: [`Vault::seals_to`] tells which.
     Nothing,
 }
 
@@ -191,8 +193,22 @@ impl Vault {
 
     /// The same vault through a view of its store, to read only.
     pub(crate) fn read_through(&self, view: impl ObjectStore) -> Self {
-        let Inner { id, origin, role, sealing, pinned, identities, trust, budget, clock, random, skew, epochs, .. } =
-            &*self.0;
+        let Inner {
+            id,
+            origin,
+            role,
+            sealing,
+            unencrypted,
+            pinned,
+            identities,
+            trust,
+            budget,
+            clock,
+            random,
+            skew,
+            epochs,
+            ..
+        } = &*self.0;
         let epochs = epochs.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Self::new(Inner {
             store: Arc::new(view),
@@ -201,6 +217,7 @@ impl Vault {
             access: Access::Read,
             role: *role,
             sealing: sealing.clone(),
+            unencrypted: *unencrypted,
             pinned: pinned.clone(),
             identities: identities.clone(),
             signer: None,
@@ -237,6 +254,20 @@ impl Vault {
 
     pub(crate) fn sealing(&self) -> &Sealing {
         &self.0.sealing
+    }
+
+    /// What is written from now on is sealed to this epoch; to none only where somebody chose that.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) if no epoch is known: nothing is written in plain because of that.
+    pub(crate) fn seals_to(&self) -> Result<Option<&Epoch>> {
+        match &self.0.sealing {
+            Sealing::To(epoch) => Ok(Some(epoch)),
+            Sealing::Nothing if self.0.unencrypted => Ok(None),
+            Sealing::Nothing => Err(Error::new(ErrorKind::Invalid, "the vault was opened without an epoch to seal to")
+                .with("vault", self)
+                .advise("give it by `encrypt_to`, `keys` or `keyring`")),
+        }
     }
 
     pub(crate) fn pinned_epochs(&self) -> &[Epoch] {

@@ -79,11 +79,12 @@ pub struct HistoryRecord {
     pub host: String,
     /// The version of the program.
     pub version: String,
-    /// What the log is sealed to; none in a vault that is not encrypted.
+    /// What the log is sealed to; none without a log and in a vault that is not encrypted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<Epoch>,
-    /// The log.
-    pub log: DetailsRef,
+    /// The log; none if the program knew of no epoch to seal it to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<DetailsRef>,
     /// Events that the log leaves out, the oldest of too many.
     #[serde(default)]
     pub left_out: u64,
@@ -176,7 +177,8 @@ impl History {
         let signatures = |digest: &Sha256| self.signatures(entry, digest);
         let verified = self.vault.get_signed(&key, MAX_RECORD_BYTES, Purpose::History, signatures).await?;
         let record: HistoryRecord = verified.read()?;
-        let own_log = record.log.key == layout::history_log(&self.source, entry, wrapping_of(record.epoch.as_ref()))?;
+        let own = layout::history_log(&self.source, entry, wrapping_of(record.epoch.as_ref()))?;
+        let own_log = record.log.as_ref().is_none_or(|log| log.key == own);
         if record.vault != *self.vault.id() || record.source != self.source || record.entry != *entry || !own_log {
             let text = "a record that was signed for another place was put here";
             return Err(Error::new(ErrorKind::Untrusted, text).with("key", key));
@@ -187,14 +189,21 @@ impl History {
     /// Opens a record's log, which takes a custodian's key.
     ///
     /// # Errors
-    /// [`Denied`](ErrorKind::Denied) without such a key; [`Corrupt`](ErrorKind::Corrupt) if it is not what was signed, or
-    /// has a line that this version does not know.
+    /// [`NotFound`](ErrorKind::NotFound) if it has none, [`Denied`](ErrorKind::Denied) without such a key;
+    /// [`Corrupt`](ErrorKind::Corrupt) if it is not what was signed, or has a line that this version does not know.
     pub async fn log(&self, record: &HistoryRecord) -> Result<Vec<LogLine>> {
+        let stored = record.log.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "the record has no log: its program knew of no epoch to seal one to")
+                .with("id", &record.entry.id)
+                .advise(
+                    "for the acts to come, open the vault there with the keys that a keyring issues, or `encrypt_to`",
+                )
+        })?;
         let mut log = Vec::new();
-        let mut lines = lines(&self.vault, record.epoch.as_ref(), &record.log);
+        let mut lines = lines(&self.vault, record.epoch.as_ref(), stored);
         while let Some(line) = lines.next().await {
             let line = serde_json::from_slice(&line?).map_err(|error| {
-                Error::new(ErrorKind::Corrupt, format!("not a line of a log: {error}")).with("key", &record.log.key)
+                Error::new(ErrorKind::Corrupt, format!("not a line of a log: {error}")).with("key", &stored.key)
             })?;
             log.push(line);
         }
@@ -214,7 +223,7 @@ impl History {
 
     /// Stores a log.
     pub(crate) async fn put_log(&self, entry: &HistoryEntry, log: &[LogLine]) -> Result<DetailsRef> {
-        let key: Key = layout::history_log(&self.source, entry, self.vault.wrapping())?;
+        let key: Key = layout::history_log(&self.source, entry, self.vault.wrapping()?)?;
         let lines = log.iter().map(|line| {
             let mut line = serde_json::to_vec(line)
                 .map_err(|error| Error::new(ErrorKind::Other, "an event cannot be written as JSON").because(error))?;

@@ -3,24 +3,23 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Key, PutOptions};
 use crate::vault::encode::{EncodeOptions, Encoder};
-use crate::vault::handle::Sealing;
 use crate::vault::layout::Wrapping;
 use crate::vault::{DetailsRef, Epoch, Vault};
 
 impl Vault {
     /// Opens an encoder for a new object, or several.
     pub(crate) async fn encoder(&self, key: Key, put: PutOptions, size_hint: Option<u64>) -> Result<Encoder> {
-        let recipient = match self.sealing() {
-            Sealing::To(epoch) => Some(epoch.recipient.clone()),
-            Sealing::Nothing => None,
-        };
+        let recipient = self.seals_to()?.map(|epoch| epoch.recipient.clone());
         let options = EncodeOptions { recipient, size_hint, ..EncodeOptions::default() };
         Encoder::open(self.shared_store(), key, put, options, self.budget(), &**self.random()).await
     }
 
     /// How what this vault writes is wrapped.
-    pub(crate) fn wrapping(&self) -> Wrapping {
-        Wrapping { sealed: matches!(self.sealing(), Sealing::To(_)) }
+    ///
+    /// # Errors
+    /// As [`seals_to`](Self::seals_to).
+    pub(crate) fn wrapping(&self) -> Result<Wrapping> {
+        self.seals_to().map(wrapping_of)
     }
 
     /// Stores lines as one object; each ends with a line feed.

@@ -103,6 +103,11 @@ impl<'a> Lookback<'a> {
         run.clock_doubt(longest_run).is_some() && !run.marks.contains(&MarkName::Accepted)
     }
 
+    /// Whether its clocks contradict each other, as reading it proved.
+    pub(crate) fn is_proved_misdated(&self, i: usize) -> bool {
+        self.read.get(&i).and_then(Option::as_ref).is_some_and(|point| point.clock.is_some())
+    }
+
     /// Reads a point once; none for what is void or cannot be trusted.
     pub(crate) async fn read(&mut self, i: usize) -> Result<Option<&Summary>> {
         if !self.read.contains_key(&i) {

@@ -174,8 +174,12 @@ impl Manifest {
 
     /// Every stored object that the point needs: its items' and its details.
     pub fn objects(&self) -> impl Iterator<Item = ObjectEntry> + '_ {
-        let details = self.details.iter().map(|d| ObjectEntry { key: d.key.clone(), bytes: d.bytes, sha256: d.sha256 });
-        self.components.iter().flat_map(|c| c.objects.iter().cloned()).chain(details)
+        self.components.iter().flat_map(|c| c.objects.iter().cloned()).chain(self.details_object())
+    }
+
+    /// The details, as a stored object.
+    pub(crate) fn details_object(&self) -> Option<ObjectEntry> {
+        self.details.as_ref().map(|d| ObjectEntry { key: d.key.clone(), bytes: d.bytes, sha256: d.sha256 })
     }
 
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {

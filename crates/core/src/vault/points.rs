@@ -10,7 +10,7 @@ use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, RunId};
 use crate::store::{ListEntry, ListOptions, ObjectMeta, Prefix};
-use crate::vault::handle::Vault;
+use crate::vault::handle::{Replica, Vault};
 use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::lookback::Lookback;
 use crate::vault::manifest::Manifest;
@@ -157,16 +157,17 @@ impl Points {
             Err(error) => error,
             found => return found,
         };
+        let mut unasked = Unasked::default();
         for replica in self.vault.replicas() {
             match replica.vault.read_point(id).await {
                 Ok(point) => {
                     tracing::warn!(point = %id, replica = %replica.name, %error, "a point was read in a replica");
                     return Ok(point);
                 }
-                Err(error) => tracing::debug!(point = %id, replica = %replica.name, %error, "nor is it there"),
+                Err(error) => unasked.note(replica, &error),
             }
         }
-        Err(error)
+        Err(unasked.name_in(error))
     }
 
     /// Finds a point by its run's ID alone, or by `SOURCE/TIER/ID`.
@@ -197,7 +198,8 @@ impl Points {
 
     /// The newest point in which `component` is good, over all tiers, and over the replicas if the vault was given some.
     /// Doubtful points are passed over, and with a warning in the log such as cannot be trusted. A source in which nothing
-    /// can be trusted does not count: anybody who may create objects can make one up.
+    /// can be trusted does not count: anybody who may create objects can make one up. A replica that cannot be asked is
+    /// passed over with a warning in the log too, and named in the error if nothing is found elsewhere.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if no point has it, [`Invalid`](ErrorKind::Invalid) if points of several sources
@@ -205,6 +207,7 @@ impl Points {
     pub async fn latest(&self, component: &str) -> Result<Point> {
         let component: Name = component.parse()?;
         let mut newest = self.latest_here(&component).await;
+        let mut unasked = Unasked::default();
         for replica in self.vault.replicas() {
             let there = Self { vault: replica.vault.clone(), source: self.source.clone() };
             newest = match (newest, there.latest_here(&component).await) {
@@ -213,10 +216,13 @@ impl Points {
                     tracing::warn!(%component, replica = %replica.name, %error, "only a replica has it");
                     Ok(found)
                 }
-                (here, Err(_)) => here,
+                (here, Err(error)) => {
+                    unasked.note(replica, &error);
+                    here
+                }
             };
         }
-        newest
+        newest.map_err(|error| unasked.name_in(error))
     }
 
     async fn latest_here(&self, component: &Name) -> Result<Point> {
@@ -246,6 +252,26 @@ impl Points {
                     .advise("look at the doubtful points, and `accept` one that is good"),
             }
         })
+    }
+}
+
+/// The replicas in which something may be that was not found elsewhere.
+#[derive(Debug, Default)]
+pub(crate) struct Unasked(Vec<String>);
+
+impl Unasked {
+    /// That something is not there, or nothing that counts, is an answer; anything else is told.
+    pub(crate) fn note(&mut self, replica: &Replica, error: &Error) {
+        if error.kind() == ErrorKind::NotFound || is_tampering(error.kind()) {
+            tracing::debug!(replica = %replica.name, %error, "nor is it there");
+        } else {
+            tracing::warn!(replica = %replica.name, %error, "a replica cannot be asked");
+            self.0.push(format!("{}: {error}", replica.name));
+        }
+    }
+
+    pub(crate) fn name_in(self, error: Error) -> Error {
+        if self.0.is_empty() { error } else { error.with("replicas that could not be asked", self.0.join("; ")) }
     }
 }
 

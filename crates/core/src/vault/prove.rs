@@ -9,30 +9,37 @@ use crate::budget::Budget;
 use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
-use crate::store::{GetOptions, Key, ListEntry, ListOptions, ObjectStore};
+use crate::store::{GetOptions, Key, ListEntry, ListOptions, ObjectMeta, ObjectStore};
 use crate::vault::layout;
 use crate::vault::manifest::{Manifest, ObjectEntry};
 
 /// What a point needs and the store does not list at its size, in words. Two listings, whatever the number of objects.
 pub(crate) async fn not_listed(store: &dyn ObjectStore, manifest: &Manifest) -> Result<Vec<(Key, String)>> {
-    let (id, mut there) = (manifest.point(), BTreeMap::new());
-    for prefix in [layout::items_of(&id)?, layout::details_of(&id)?] {
+    let there = listed_objects(store, &manifest.point()).await?;
+    Ok(manifest.objects().filter_map(|object| unlike(&there, &object).map(|what| (object.key, what))).collect())
+}
+
+/// What the store lists of a point's items and details. Two listings.
+pub(crate) async fn listed_objects(store: &dyn ObjectStore, id: &PointId) -> Result<BTreeMap<Key, ObjectMeta>> {
+    let mut there = BTreeMap::new();
+    for prefix in [layout::items_of(id)?, layout::details_of(id)?] {
         let mut listing = store.list(&prefix, &ListOptions::default());
         while let Some(entry) = listing.next().await {
             if let ListEntry::Object(meta) = entry? {
-                there.insert(meta.key, meta.size);
+                there.insert(meta.key.clone(), meta);
             }
         }
     }
-    let wrong = |object: ObjectEntry| {
-        let what = match there.get(&object.key) {
-            Some(size) if *size == object.bytes => return None,
-            Some(size) => format!("the object has {size} bytes instead of {}", object.bytes),
-            None => "the object is missing".to_owned(),
-        };
-        Some((object.key, what))
-    };
-    Ok(manifest.objects().filter_map(wrong).collect())
+    Ok(there)
+}
+
+/// Why the listing says that an object is not what was signed, in words.
+pub(crate) fn unlike(there: &BTreeMap<Key, ObjectMeta>, object: &ObjectEntry) -> Option<String> {
+    match there.get(&object.key) {
+        Some(meta) if meta.size == object.bytes => None,
+        Some(meta) => Some(format!("the object has {} bytes instead of {}", meta.size, object.bytes)),
+        None => Some("the object is missing".to_owned()),
+    }
 }
 
 /// How many objects and signatures each run of a tier has stored, and their bytes: what tells for little whether two vaults

@@ -164,9 +164,14 @@ impl Role {
         Purpose::ALL.into_iter().filter(|purpose| purpose.roles().contains(&self)).collect()
     }
 
-    /// Whether it seals new items, and so needs the epoch's recipient.
+    /// Whether it seals something to an epoch, items, keys or the logs of what it did, and so gets the epoch's recipient.
     #[must_use]
     pub fn seals(self) -> bool {
+        self.needs_epoch() || self == Self::Pruner
+    }
+
+    /// Whether it can do nothing without an epoch. A pruner only leaves no log.
+    pub(crate) fn needs_epoch(self) -> bool {
         matches!(self, Self::Writer | Self::Keeper)
     }
 

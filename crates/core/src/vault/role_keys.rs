@@ -25,7 +25,7 @@ use crate::vault::vault_id::VaultId;
 /// | `vault-id` | the vault's id | every role |
 /// | `allowed_signers` | whom to trust | every role |
 /// | `signing-key`, `signing-key.pub` | signs for this role only | every role but the restorer |
-/// | `epoch` | names and recipients of epochs, public; new items are sealed to the last | writer, keeper |
+/// | `epoch` | names and recipients of epochs, public; new items and logs are sealed to the last | writer, pruner, keeper |
 /// | `custodian.txt` | age identity that opens epochs, once they are sealed to it | restorer, keeper |
 ///
 /// ```
@@ -120,7 +120,7 @@ impl RoleKeys {
         })
     }
 
-    /// Seals new items to another epoch from now on, in the folder too. It is public, but has to come on a way that nobody
+    /// Seals new items and logs to another epoch from now on, in the folder too. It is public, but has to come on a way that nobody
     /// else can write to: whoever chooses it can read what is backed up from then on.
     ///
     /// # Errors
@@ -167,7 +167,7 @@ impl RoleKeys {
         self.signing_key.as_ref()
     }
 
-    /// The epochs that it knows; new items are sealed to the last.
+    /// The epochs that it knows; new items and logs are sealed to the last.
     #[must_use]
     pub fn epochs(&self) -> &[Epoch] {
         &self.epochs
@@ -245,7 +245,7 @@ mod tests {
         let (epoch, _) = Epoch::generate("epoch-2".parse().unwrap(), &SystemRandom);
         RoleKeys::open(&path).unwrap().pin_epoch(&epoch).unwrap();
         assert_eq!(RoleKeys::open(&path).unwrap().epochs().last(), Some(&epoch));
-        let mut pruner = keyring.issue(Role::Pruner, &"night".parse().unwrap()).unwrap();
-        assert_eq!(pruner.pin_epoch(&epoch).unwrap_err().kind(), ErrorKind::Invalid);
+        let mut verifier = keyring.issue(Role::Verifier, &"night".parse().unwrap()).unwrap();
+        assert_eq!(verifier.pin_epoch(&epoch).unwrap_err().kind(), ErrorKind::Invalid);
     }
 }
