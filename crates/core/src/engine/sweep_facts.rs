@@ -76,6 +76,11 @@ impl SweepFacts {
         Ok(facts)
     }
 
+    /// Every attempt that has a record.
+    pub(crate) fn recorded_attempts(&self) -> impl Iterator<Item = (PointId, Tag)> {
+        self.runs.values().flat_map(|run| run.attempts.keys().map(|attempt| (run.id.clone(), attempt.clone())))
+    }
+
     async fn list_stored(&mut self, vault: &Vault, source: &Name, tier: &Name, odd: &mut Vec<String>) -> Result<()> {
         let mut items = vault.store().list(&layout::items_of_tier(source, tier)?, &ListOptions::folders());
         while let Some(entry) = items.next().await {
