@@ -14,7 +14,7 @@ use backstay_testkit::SeededRandom;
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use support::{World, exporter, inline_budget, restored, signature_key};
+use support::{World, exporter, inline_budget, restored, signature_key, world_on};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const TEXT: &[u8] = b"content";
@@ -35,12 +35,8 @@ struct Scene {
 
 impl Scene {
     async fn new(seed: u64, versioned: bool) -> Self {
-        let mut world = World::without_vault(seed);
-        if versioned {
-            world.store = MemoryStore::versioned().with_clock(Arc::new(world.clock.clone()));
-        }
-        let vault = Vault::create(world.store.clone()).keyring(&world.keyring).clock(world.clock.clone());
-        vault.random(SeededRandom::new(seed + 1)).budget(inline_budget()).build().await.expect("a vault");
+        let store = if versioned { MemoryStore::versioned() } else { MemoryStore::new() };
+        let world = world_on(store, seed).await;
         let writer = SigningKey::generate(&SeededRandom::new(seed + 500));
         let mut scene = Self { world, writer, points: Vec::new(), tombstone: Vec::new(), stolen_at: None };
         let writing = scene.program(scene.vault(&scene.world.store, Some(&scene.writer)).await, Keep::last(EARLIER));
