@@ -2,11 +2,13 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use backstay::engine::SweepAction;
-use backstay::store::{ObjectStore, Prefix, PutOptions};
-use backstay::{Backstay, Keyring, LocalStore, PointId, Vault};
+use backstay::store::{ObjectStore, Operation, Prefix, PutOptions};
+use backstay::{Backstay, ErrorKind, Keyring, LocalStore, PointId, Vault};
+use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use futures_util::TryStreamExt;
 use support::dead::{DEAD, TEXT, died_at, of, sweep};
 use support::pair::Pair;
@@ -63,9 +65,9 @@ async fn a_run_that_died_just_before_its_commit_goes_when_a_person_says_so() {
 
     let report =
         backstay.sweep().danger_made_no_point(&dead).plan().await.expect("a plan").apply().await.expect("it goes");
-    assert_eq!(report.voided, [dead.clone()]);
+    assert_eq!(report.voided, std::slice::from_ref(&dead));
     world.clock.advance(DEAD);
-    assert_eq!(sweep(&backstay).await.1.forgotten, [dead.clone()]);
+    assert_eq!(sweep(&backstay).await.1.forgotten, std::slice::from_ref(&dead));
     assert_eq!(of(&world.keys("").await, &dead), [""; 0]);
 }
 
@@ -155,6 +157,26 @@ async fn what_a_killed_replicator_had_begun_is_aborted_at_the_replica() {
     assert!(unfinished(&pair.store).await.is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn half_a_copy_is_told_and_the_next_replication_makes_it_whole() {
+    let (pair, points) = Pair::with_points(3, 1, TEXT).await;
+    pair.replicate().await;
+    pair.world.backstay(&[("rows", TEXT)]).await.backup("daily").await.expect("a backup");
+    let store = FaultyStore::new(Arc::new(pair.store.clone()));
+    let died = Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).on([Operation::Put]);
+    store.add(died.under("points/"));
+    pair.copy(pair.world.store.clone(), store).await.expect_err("it dies before its commit");
+    pair.world.clock.advance(DEAD);
+    let backstay = pair.pruner(pair.store.clone()).await.expect("it opens");
+    let before = pair.keys("").await;
+    let (plan, _) = sweep(&backstay).await;
+    assert!(plan.strange.len() == 1 && plan.strange[0].contains("replicate again"), "{plan}");
+    assert_eq!(pair.keys("").await, before);
+    assert_eq!(pair.replicate().await.copied.len(), 1);
+    assert_eq!(sweep(&backstay).await.0.strange, [""; 0]);
+    assert_eq!(pair.left().await.points().latest("db").await.expect("whole").manifest.source, points[0].source);
+}
+
 #[tokio::test]
 async fn what_a_killed_process_left_in_a_folder_is_found_and_goes() {
     let place = tempfile::tempdir().expect("a folder");
@@ -170,7 +192,7 @@ async fn what_a_killed_process_left_in_a_folder_is_found_and_goes() {
     begin(&store, &keys).await;
     assert_eq!(sweep(&backstay).await.1.uploads, 0);
     // A clock cannot be moved here; a file's time can.
-    let old = std::time::SystemTime::now() - DEAD;
+    let old: std::time::SystemTime = (store.now().await.expect("a time") - DEAD).into();
     for entry in std::fs::read_dir(place.path().join("vault/.backstay-tmp")).expect("the area") {
         std::fs::File::open(entry.expect("a file").path()).expect("it opens").set_modified(old).expect("it is ours");
     }

@@ -29,10 +29,13 @@ const GRACE: Duration = Duration::from_secs(24 * 3600);
 
 /// A sweep that is asked for: make its plan, look at it, apply it.
 ///
-/// It acts on run records only: what no record names is listed for a person. An attempt is dead when the store's time is
-/// past the time in its record's name, and past the [longest run](crate::Limits::longest_run) from both the moment at which
-/// the store got the record and the run's ID. Records are not signed; so a planted one may keep something longer, and makes
-/// nothing go that is alive.
+/// It acts on run records: what no record names is listed for a person, but for unfinished uploads, which no reader ever
+/// sees. A run for whose commit there is a signature and no manifest is left too: it may have made a point that somebody
+/// took away.
+///
+/// An attempt is dead when the store's time is past the time in its record's name, and past the
+/// [longest run](crate::Limits::longest_run) from both the moment at which the store got the record and the run's ID. Records
+/// are not signed; so a planted one may keep something longer, and makes nothing go that is alive.
 ///
 /// ```
 /// # use backstay_core::{Tier, engine::Backstay, retention::Keep, store::MemoryStore, vault::{Keyring, Vault}};
