@@ -30,7 +30,7 @@ async fn world() -> (World, Vec<PointId>) {
     vault.release(&points[1], &audit, "they have seen it").await.expect("released");
     vault.accept(&points[2], "looked at").await.expect("accepted");
     let source = "prod-eu".parse().expect("a name");
-    vault.retire(&source, &"legacy".parse().expect("a name"), "gone for good").await.expect("retired");
+    vault.retire(&source, &"db".parse().expect("a name"), "gone for good").await.expect("retired");
     let custodian = world.keyring.custodian();
     vault.check_custodian(world.keyring.custodian_name(), custodian).await.expect("it opens");
     backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("a tombstone");

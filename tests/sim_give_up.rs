@@ -9,6 +9,7 @@ use backstay::store::Operation;
 use backstay::{Backstay, ErrorKind, Event, PointId, Result};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use bytes::Bytes;
+use support::dead::sweep_as_a_person;
 use support::gate::Gates;
 use support::{World, exporter, program, restored};
 use tokio::task::JoinHandle;
@@ -52,7 +53,7 @@ fn start(act: Act, backstay: Backstay) -> JoinHandle<Result<()>> {
     tokio::spawn(async move {
         match act {
             Act::Backup => backstay.backup("daily").await.map(drop),
-            Act::Sweep => backstay.sweep().plan().await?.apply().await.map(drop),
+            Act::Sweep => sweep_as_a_person(&backstay).await.map(drop),
             Act::Prune => backstay.prune("daily").plan().await?.apply().await.map(drop),
         }
     })
@@ -77,8 +78,7 @@ async fn sweep_to_the_end(world: &World, place: &str) {
         world.clock.advance(DEAD);
         let backstay = world.backstay(&[("rows", TEXT)]).await;
         backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("what was due to be deleted");
-        let plan = backstay.sweep().plan().await.unwrap_or_else(|error| panic!("{place}: {error}"));
-        plan.apply().await.unwrap_or_else(|error| panic!("{place}: {error}"));
+        sweep_as_a_person(&backstay).await.unwrap_or_else(|error| panic!("{place}: {error}"));
     }
     assert_eq!(whole(world, place).await, listed, "{place}");
     let of_point = |key: &String| listed.iter().any(|id| key.contains(&id.run.to_string()));
@@ -194,7 +194,7 @@ async fn prepared() -> World {
     let store = FaultyStore::new(Arc::new(world.store.clone()));
     let dying = program(world.open(store.clone(), 5).await.expect("it opens"), exporter(&[("rows", TEXT)]));
     store.reset_calls();
-    store.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).from(6));
+    store.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).from(5));
     dying.backup("daily").await.expect_err("it dies");
     world.clock.advance(DEAD - 2 * DAY);
     backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("a tombstone");

@@ -4,9 +4,10 @@ mod support;
 
 use std::time::Duration;
 
-use backstay::vault::{AllowedSigners, Identity, Role, RoleKeys};
+use backstay::vault::{AllowedSigners, Epoch, Identity, Role, RoleKeys};
 use backstay::{Backstay, ErrorKind, Keep, Keyring, Name, PointId, Tier, Vault};
 use backstay_testkit::SeededRandom;
+use support::pair::Pair;
 use support::{World, exporter, inline_budget, program, restored};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -44,7 +45,7 @@ async fn opens(world: &World, trust: &AllowedSigners, identity: &Identity, point
     }
 }
 
-/// A world whose writer is another host, with a point in epoch-1.
+/// A world whose writer is another host, with a point in the first epoch.
 async fn with_a_writer() -> (World, Keyring, RoleKeys, PointId) {
     let world = World::new(3).await;
     let mut keyring = (*world.keyring).clone();
@@ -128,12 +129,55 @@ async fn a_new_custodian_opens_old_points_of_every_epoch_by_one_small_file_each(
 async fn the_last_custodian_is_not_removed_whatever_else_lies_there() {
     let (world, keyring, _, old) = with_a_writer().await;
     // A planted file, and one of somebody whose identity is not at hand: neither proves that another can open.
-    world.overwrite("keys/epoch-1.planted.age", vec![b'x'; 200]).await;
+    world.overwrite(&format!("keys/{}.planted.age", keyring.epoch().name), vec![b'x'; 200]).await;
     let vault = open(&world, &keyring).await;
     vault.add_custodian(&name("paper"), identity(22).recipient()).await.expect("added");
     let error = vault.remove_custodian(&name("keyring")).await.expect_err("nobody here opens by the others' files");
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
     assert!(opens(&world, keyring.allowed_signers(), keyring.custodian(), &old).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_replica_a_custodian_of_the_origin_is_none_of_its_own() {
+    let (pair, points) = Pair::with_points(3, 1, TEXT).await;
+    let (theirs, ours) = (pair.world.keyring.epoch().clone(), pair.keyring.epoch().clone());
+    assert_ne!(theirs.name, ours.name, "both keyrings made their first epoch");
+    let (ann, paper) = (identity(21), identity(22));
+    let origin = pair.world.vault().await;
+    for (who, identity) in [("ann", &ann), ("paper", &paper)] {
+        origin.add_custodian(&name(who), identity.recipient()).await.expect("added");
+    }
+    let replica = pair.replica(pair.store.clone()).await.expect("it opens");
+    replica.add_custodian(&name("paper"), paper.recipient()).await.expect("added");
+    pair.replicate().await;
+    let keys = pair.keys("keys/").await;
+    let key = |epoch: &Epoch, who: &str| format!("keys/{}.{who}.age", epoch.name);
+    assert!(keys.contains(&key(&theirs, "keyring")) && keys.contains(&key(&ours, "keyring")), "{keys:?}");
+
+    // Who is custodian of the origin alone is none of the epochs that the replica was opened with.
+    let [removed, checked] =
+        [replica.remove_custodian(&name("ann")).await.map(drop), replica.check_custodian(&name("ann"), &ann).await];
+    for error in [removed.expect_err("none of ours"), checked.expect_err("none of ours")] {
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert_eq!(error.context("not touched"), Some(theirs.name.as_str()), "{error}");
+    }
+    assert_eq!(pair.keys("keys/").await, keys);
+    // Who is both is removed from the replica's own, and the answer says what stays.
+    let removal = replica.remove_custodian(&name("paper")).await.expect("the keyring opens it");
+    assert_eq!((removal.removed, removal.untouched), (vec![ours.name.clone()], vec![theirs.name.clone()]));
+    assert!(pair.keys("keys/").await.contains(&key(&theirs, "paper")));
+    // The way that the error advises: opened with the origin's epoch.
+    let builder = Vault::open(pair.store.clone()).id(pair.keyring.vault_id().clone()).encrypt_to(theirs.clone());
+    let builder = builder.trust(pair.keyring.allowed_signers().clone()).sign_with(pair.keyring.signing_key().clone());
+    let builder = builder.unlock_with(pair.world.keyring.custodian().clone()).clock(pair.world.clock.clone());
+    let with_theirs = builder.budget(inline_budget()).build().await.expect("it opens");
+    let removal = with_theirs.remove_custodian(&name("ann")).await.expect("another opens it");
+    assert_eq!((removal.removed, removal.untouched), (vec![theirs.name.clone()], vec![]));
+    origin.remove_custodian(&name("ann")).await.expect("at the origin first");
+    pair.replicate().await;
+    let keys = pair.keys("keys/").await;
+    assert!(!keys.iter().any(|key| key.contains(".ann.")) && keys.contains(&key(&ours, "keyring")), "{keys:?}");
+    assert_eq!(restored(&pair.left().await, &points[0]).await.expect("the others open it")[0].1, TEXT);
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,7 +235,7 @@ async fn status_warns_of_too_few_custodians_and_of_proofs_that_are_old() {
     vault.check_custodian(&name("keyring"), keyring.custodian()).await.expect("it opens");
     let paper = identity(22);
     vault.add_custodian(&name("paper"), paper.recipient()).await.expect("added");
-    world.overwrite("keys/epoch-1.planted.age", vec![b'x'; 200]).await;
+    world.overwrite(&format!("keys/{}.planted.age", keyring.epoch().name), vec![b'x'; 200]).await;
     let [only] = <[String; 1]>::try_from(warnings(&world).await).expect("a file alone is no custodian");
     assert!(only.contains("only keyring"), "{only}");
 
@@ -202,7 +246,7 @@ async fn status_warns_of_too_few_custodians_and_of_proofs_that_are_old() {
     assert_eq!(warnings(&world).await, [""; 0], "90 days are no more than 90 days");
     world.clock.advance(Duration::from_secs(1));
     let [old] = <[String; 1]>::try_from(warnings(&world).await).expect("one warning");
-    assert!(old.contains("epoch-1") && old.contains("90 days"), "{old}");
+    assert!(old.contains(keyring.epoch().name.as_str()) && old.contains("90 days"), "{old}");
 
     // A new epoch has custodians of its own to prove.
     let custodians = [(name("keyring"), keyring.custodian().recipient().clone())];
@@ -234,6 +278,6 @@ async fn a_keyrings_folder_takes_a_new_epoch_and_keeps_the_old_one() {
     keyring.take_epoch(&rotation).expect("twice is once");
     let read = Keyring::open(&path).expect("it reads");
     let names: Vec<String> = read.epochs().iter().map(|epoch| epoch.name.to_string()).collect();
-    assert_eq!(names, ["epoch-1", "epoch-2"]);
+    assert_eq!(names, [format!("epoch-1-{:.8}", keyring.vault_id().as_str()), "epoch-2".to_owned()]);
     assert_eq!(read.epoch(), &rotation.epoch);
 }

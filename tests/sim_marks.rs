@@ -66,11 +66,12 @@ async fn a_hold_ends_a_deletion_whose_grace_is_over() {
         || async { backstay.vault().points().list(&name("prod-eu"), &name("daily")).await.expect("a listing") };
     prune(&backstay).await.expect("a tombstone");
     assert!(!listing().await.contains(&points[0]), "it does not show while it is being deleted");
-    backstay.vault().hold(&points[0], &name("audit"), "why").await.expect("held in the grace");
     world.clock.advance(2 * DAY);
-    let stale = backstay.prune("daily").plan().await.expect("a plan that deletes");
+    let [stale, other] = [(); 2].map(|()| backstay.prune("daily").plan());
+    let (stale, other) = (stale.await.expect("a plan that deletes"), other.await.expect("another"));
     assert_eq!(action(&stale, &points[0]), PruneAction::Delete);
-    let report = prune(&backstay).await.expect("the hold wins");
+    backstay.vault().hold(&points[0], &name("audit"), "why").await.expect_err("it may be too late");
+    let report = other.apply().await.expect("the hold wins");
     assert_eq!((report.deleted.len(), report.left.len()), (0, 1));
     assert!(listing().await.contains(&points[0]), "a point whose deletion ended stands like any other");
 
@@ -92,7 +93,7 @@ async fn a_hold_in_the_last_hour_of_a_grace_says_that_it_may_be_too_late() {
     assert_eq!(late.kind(), ErrorKind::Refused, "{late}");
     world.clock.advance(HOUR);
     let report = prune(&backstay).await.expect("it applies");
-    assert_eq!((report.deleted.len(), report.left.len()), (0, 1), "where none was, it holds all the same");
+    assert_eq!((report.deleted.len(), report.undeleted.len()), (0, 1), "where none was, it holds all the same");
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,6 +156,23 @@ async fn legacy() -> (World, Backstay, PointId) {
         backstay.backup("daily").await.expect("a backup");
     }
     (world, backstay, first)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_component_that_never_was_is_not_retired() {
+    let (world, backstay, first) = legacy().await;
+    // What is none of ours names nothing.
+    world.overwrite(&format!("points/prod-eu/daily/{}.json", "20261120t000000z-abcdefgh"), "{}").await;
+    let before = world.keys("").await;
+    let (vault, source) = (backstay.vault(), name("prod-eu"));
+    let typo = vault.retire(&source, &name("legcay"), "gone").await.expect_err("a typing error");
+    assert_eq!((typo.kind(), typo.context("there are")), (ErrorKind::NotFound, Some("db, legacy")), "{typo}");
+    let typo = vault.retire(&name("prod-us"), &name("legacy"), "gone").await.expect_err("of another source");
+    assert_eq!((typo.kind(), typo.context("there are")), (ErrorKind::NotFound, Some("none")), "{typo}");
+    assert_eq!(world.keys("").await, before);
+    vault.retire(&source, &name("legacy"), "gone").await.expect("the oldest point has it");
+    let plan = backstay.prune("daily").danger_allow_mass_expiry().plan().await.expect("a plan");
+    assert_eq!(action(&plan, &first), PruneAction::Tombstone, "{plan}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -160,7 +160,7 @@ async fn a_hold_stops_a_deletion_before_and_after_the_tombstone() {
     backstay.vault().hold(&points[0], &"second".parse().expect("a name"), "wait").await.expect("held again");
     world.clock.advance(DAY * 2);
     let report = prune(&backstay).await;
-    assert_eq!((report.deleted.len(), report.left.len()), (0, 1), "a hold in the grace wins");
+    assert_eq!((report.deleted.len(), report.undeleted.len()), (0, 1), "a hold in the grace wins");
     restored(backstay.vault(), &points[0]).await.expect("nothing of it is gone");
 }
 

@@ -162,7 +162,7 @@ async fn an_emptied_bucket_comes_back() {
     let (world, backstay, points, _) = three_points().await;
     let vault = backstay.vault();
     vault.hold(&points[0], &"audit".parse().expect("a name"), "why").await.expect("held");
-    let retired = "legacy".parse().expect("a name");
+    let retired = "db".parse().expect("a name");
     vault.retire(&"prod-eu".parse().expect("a name"), &retired, "gone").await.expect("retired");
     vault.undelete(&points[2]).await.expect_err("nothing of it is deleted");
     // Once deleted and taken back: the tombstone that lies below its marker must stay there.

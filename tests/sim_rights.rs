@@ -80,7 +80,7 @@ async fn a_replicator_needs_all_its_rights_here_and_to_read_there() {
 #[tokio::test(start_paused = true)]
 async fn a_pruner_sweeps_and_takes_copy_records_with_the_point() {
     let swept = needs_exactly(Role::Pruner, &[], async |limited| {
-        let (world, _, dead) = died_at(6).await;
+        let (world, _, dead) = died_at(5).await;
         world.clock.advance(DEAD);
         let store = limited(Arc::new(world.store.clone()));
         let sweep = async {
@@ -118,7 +118,7 @@ async fn a_pruner_sweeps_and_takes_copy_records_with_the_point() {
 #[tokio::test(start_paused = true)]
 async fn a_writer_adopts_and_records_its_failures() {
     needs_exactly(Role::Writer, &[], async |limited| {
-        let (world, _, dead) = died_at(6).await;
+        let (world, _, dead) = died_at(5).await;
         world.clock.advance(DEAD);
         let store = limited(Arc::new(world.store.clone()));
         let adopt = async {

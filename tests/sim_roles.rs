@@ -156,7 +156,7 @@ impl Place {
             Act::Retire => vault.retire(&name("prod-eu"), &name("db"), "gone").await,
             Act::AddCustodian => vault.add_custodian(&name("paper"), self.keyring.custodian().recipient()).await,
             Act::CheckCustodian => vault.check_custodian(&name("keyring"), self.keyring.custodian()).await,
-            Act::RemoveCustodian => vault.remove_custodian(&name("keyring")).await,
+            Act::RemoveCustodian => vault.remove_custodian(&name("keyring")).await.map(drop),
             Act::Rotate => {
                 let custodians = [(name("paper"), self.keyring.custodian().recipient().clone())];
                 vault.rotate(&name("epoch-2"), &custodians).await.map(drop)

@@ -105,7 +105,7 @@ async fn clocks_a_year_off_make_nothing_living_go() {
             .build()
     };
     // A sweeper whose clock is off refuses, whichever way.
-    let (world, _, _) = died_at(6).await;
+    let (world, _, _) = died_at(5).await;
     for time in ["2025-11-20T06:42:00Z", "2027-11-20T06:42:00Z"] {
         let backstay = program(off(&world, time, 9).await.expect("it opens"), exporter(&[]));
         let error = backstay.sweep().plan().await.expect_err("the clocks disagree");
@@ -124,7 +124,7 @@ async fn clocks_a_year_off_make_nothing_living_go() {
             .await
             .expect("it opens");
         store.reset_calls();
-        store.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).from(6));
+        store.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).from(5));
         let error = program(vault, exporter(&[("rows", TEXT)])).backup("daily").await.expect_err("it dies");
         let id: PointId = error.context("point").expect("it says which").parse().expect("a point");
         let backstay = world.backstay(&[("rows", TEXT)]).await;
@@ -196,7 +196,7 @@ async fn a_vault_that_was_emptied_is_not_swept() {
 
 #[tokio::test(start_paused = true)]
 async fn only_who_is_trusted_for_it_gives_a_run_up() {
-    let (world, good, dead) = died_at(6).await;
+    let (world, good, dead) = died_at(5).await;
     let writer = SigningKey::generate(&SeededRandom::new(77));
     let mut trust: AllowedSigners = world.keyring.allowed_signers().clone();
     trust.add(AllowedSigner::new("writer", writer.public()).namespaces([Purpose::Point.namespace()])).expect("a line");

@@ -1,5 +1,7 @@
 //! What a person says of a point: hold it, release it, take a deletion back, accept it, retire a component.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::prune_facts::may_go_from;
@@ -7,17 +9,20 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, to_the_second};
 use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::mark::{Mark, MarkKind, Retirement, VerifiedMark};
-use crate::vault::points::list_run;
+use crate::vault::points::{list_run, list_tier, pass_over};
 use crate::vault::settle::find;
 use crate::vault::wary::Wary;
 use crate::vault::{Purpose, Vault};
+
+/// So many points of a tier are read from either end in search of a component. Who retires one is no program in a hurry.
+const SEARCHED: usize = 500;
 
 /// So long before a grace ends an undelete or a hold comes too late: the deletion may be about to begin.
 const UNDELETE_UNTIL: SignedDuration = SignedDuration::from_hours(1);
 
 impl Vault {
     /// Keeps a point from being deleted until this hold is [released](Self::release). A point may have several holds; each
-    /// name can be used once.
+    /// name can be used once. While a deletion waits it shows again after the next prune, which takes the deletion back.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) for the point, [`AlreadyExists`](ErrorKind::AlreadyExists) for a name that was used;
@@ -102,8 +107,20 @@ impl Vault {
     /// Declares that a component will not come back: its newest good item may expire like any other.
     ///
     /// # Errors
-    /// What the store answers.
+    /// [`NotFound`](ErrorKind::NotFound) if no point of the source has the component, with those that there are; what the
+    /// store answers.
     pub async fn retire(&self, source: &Name, component: &Name, reason: &str) -> Result<()> {
+        self.signer(Purpose::Retire)?;
+        let known = self.components_until(source, component).await.map_err(|error| error.operation("retire"))?;
+        if !known.contains(component) {
+            let known = known.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+            return Err(Error::new(ErrorKind::NotFound, "no point of this source has the component")
+                .operation("retire")
+                .with("source", source)
+                .with("component", component)
+                .with("there are", if known.is_empty() { "none" } else { &known })
+                .advise("look for a typing error; what no point has keeps nothing, and need not be retired"));
+        }
         let retirement = Retirement {
             vault: self.id().clone(),
             source: source.clone(),
@@ -115,6 +132,26 @@ impl Vault {
             .await
             .map(drop)
             .map_err(|error| error.operation("retire").with("component", component))
+    }
+
+    /// The components that points of a source have, those in which nothing is good included; it stops where `wanted` is
+    /// among them. The newest points are read, and the oldest: they stay for the sake of what went out of use long ago.
+    async fn components_until(&self, source: &Name, wanted: &Name) -> Result<BTreeSet<Name>> {
+        let mut found = BTreeSet::new();
+        for tier in self.points().tiers(source).await? {
+            let (mut listed, mut wary) = (list_tier(self, source, &tier, None, None).await?, Wary::default());
+            listed.retain(|run| run.manifest.is_some());
+            let between = listed.len().saturating_sub(2 * SEARCHED);
+            let ends = listed.iter().rev().take(SEARCHED).chain(listed.iter().rev().skip(SEARCHED + between));
+            for run in ends {
+                let Some(point) = pass_over(wary.point(self, &run.id).await)? else { continue };
+                found.extend(point.manifest.components.into_iter().map(|component| component.name));
+                if found.contains(wanted) {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -82,7 +82,7 @@ pub enum PruneAction {
     Wait,
     /// Its grace is over: its bytes go.
     Delete,
-    /// Its grace is over, but what stood for it is gone or damaged: the deletion is taken back.
+    /// The deletion is taken back: somebody holds it now, or its grace is over and what stood for it is gone or damaged.
     Undelete,
 }
 
@@ -190,7 +190,7 @@ impl PruneRequest {
         for dying in &facts.dying {
             let Dying { id, tombstone, .. } = dying;
             let last_word = last_words.iter().find(|decision| decision.id == *id);
-            let veto = last_word.and_then(|decision| decision.veto.as_ref());
+            let veto = dying.held.as_ref().or(last_word.and_then(|decision| decision.veto.as_ref()));
             let waits = awaited.get(id);
             let action = match (veto, waits) {
                 (Some(_), _) => PruneAction::Undelete,
@@ -245,7 +245,7 @@ impl PruneRequest {
 
     /// The marked points that would be deleted now, as the guard takes them.
     fn due(&self, facts: &TierFacts, now: Timestamp) -> Vec<(PointSummary, Decision)> {
-        let due = facts.dying.iter().filter(|dying| dying.stands && self.is_over(dying, now));
+        let due = facts.dying.iter().filter(|dying| dying.stands && dying.held.is_none() && self.is_over(dying, now));
         due.map(|Dying { id, .. }| {
             let summary = PointSummary::new(id.clone(), id.run.time(), PointState::Complete);
             (summary, Decision { id: id.clone(), action: Action::Expire, reasons: Vec::new(), veto: None })

@@ -47,6 +47,8 @@ pub(crate) struct Dying {
     pub(crate) tombstone: VerifiedMark,
     /// Whether its manifest is there: a deletion that has begun goes through.
     pub(crate) stands: bool,
+    /// Why it must not go after all, if somebody holds it.
+    pub(crate) held: Option<String>,
 }
 
 impl TierFacts {
@@ -69,7 +71,9 @@ impl TierFacts {
         if run.marks.contains(&MarkName::Deleted)
             && let Some(tombstone) = self.mark(vault, &id, &MarkName::Deleted).await?
         {
-            self.dying.push(Dying { id, tombstone, stands: run.manifest.is_some() });
+            let stands = run.manifest.is_some();
+            let held = if stands { self.standing_hold(vault, &run).await? } else { None };
+            self.dying.push(Dying { id, tombstone, stands, held });
             return Ok(());
         }
         if run.manifest.is_none() {
@@ -148,15 +152,23 @@ impl TierFacts {
         Ok(point.is_some_and(|point| point.sha256 == accepted.mark.manifest))
     }
 
-    /// The first hold that counts and is not released.
+    /// The first hold that counts and is not released; or one of a keeper whom this reader may not know yet.
     async fn standing_hold(&mut self, vault: &Vault, run: &Listed) -> Result<Option<String>> {
         for mark in &run.marks {
             let MarkName::Hold(name) = mark else { continue };
-            let Some(hold) = self.mark(vault, &run.id, mark).await? else { continue };
+            let hold = match self.mark(vault, &run.id, mark).await? {
+                Some(hold) => format!("held by {} as {name}: {}", hold.signer.principal, hold.mark.reason),
+                None => match self.wary.stranger(vault, &run.id, mark).await? {
+                    Some(key) => {
+                        format!("a hold by a key that is not trusted here: {key}; trust it or remove the mark {mark}")
+                    }
+                    None => continue,
+                },
+            };
             let release = MarkName::Release(name.clone());
             let released = run.marks.contains(&release) && self.mark(vault, &run.id, &release).await?.is_some();
             if !released {
-                return Ok(Some(format!("held by {} as {name}: {}", hold.signer.principal, hold.mark.reason)));
+                return Ok(Some(hold));
             }
         }
         Ok(None)

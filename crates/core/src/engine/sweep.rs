@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +17,10 @@ use crate::engine::sweep_apply::{self, SweepReport};
 use crate::engine::sweep_facts::{SweepFacts, objects_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, Tag};
-use crate::store::Key;
 use crate::store::layer::AsOf;
+use crate::store::{Key, Prefix, UploadRef};
 use crate::vault::commit::Commit;
-use crate::vault::layout::MarkName;
+use crate::vault::layout::{self, MarkName};
 use crate::vault::runs::{RecordedRun, after};
 use crate::vault::wary::Wary;
 use crate::vault::{Purpose, VaultId};
@@ -29,11 +30,13 @@ const GRACE: Duration = Duration::from_secs(24 * 3600);
 
 /// A sweep that is asked for: make its plan, look at it, apply it.
 ///
-/// It acts on run records only, and on what a prune left that stopped at its very end: what no record names is listed for a
-/// person. An attempt is dead when the store's time is
-/// past the time in its record's name, and past the [longest run](crate::Limits::longest_run) from both the moment at which
-/// the store got the record and the run's ID. Records are not signed; so a planted one may keep something longer, and makes
-/// nothing go that is alive.
+/// It acts on run records, and on what a prune left that stopped at its very end: what no record names is listed for a
+/// person, but for unfinished uploads, which no reader ever sees. A run for whose commit there is a signature and no manifest is left too: it may have made a point that somebody
+/// took away.
+///
+/// An attempt is dead when the store's time is past the time in its record's name, and past the
+/// [longest run](crate::Limits::longest_run) from both the moment at which the store got the record and the run's ID. Records
+/// are not signed; so a planted one may keep something longer, and makes nothing go that is alive.
 ///
 /// ```
 /// # use backstay_core::{Tier, engine::Backstay, retention::Keep, store::MemoryStore, vault::{Keyring, Vault}};
@@ -58,6 +61,7 @@ const GRACE: Duration = Duration::from_secs(24 * 3600);
 pub struct SweepRequest {
     backstay: Arc<Inner>,
     grace: Duration,
+    without_point: BTreeSet<PointId>,
 }
 
 /// What a sweep would do, with reasons.
@@ -72,6 +76,9 @@ pub struct SweepPlan {
     pub made_at: Timestamp,
     /// One step per run that left something, tier by tier, oldest first.
     pub steps: Vec<SweepStep>,
+    /// Unfinished uploads that belong to no recorded run and began so long ago that nobody finishes them: they are aborted.
+    #[serde(default)]
+    pub uploads: Vec<UploadRef>,
     /// What a person should look at: keys that are nobody's, what no record names.
     pub strange: Vec<String>,
 }
@@ -120,12 +127,19 @@ pub struct PlannedSweep {
 
 impl SweepRequest {
     pub(crate) fn new(backstay: Arc<Inner>) -> Self {
-        Self { backstay, grace: GRACE }
+        Self { backstay, grace: GRACE, without_point: BTreeSet::new() }
     }
 
     /// How long after its death what an attempt left stays all the same. Default: 24 hours.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// Says of a run whose commit was signed and is not there that it made no point: its writer died just before the commit.
+    /// Nothing in the vault tells it from a run whose point somebody took away; if it was that, the point's bytes go.
+    pub fn danger_made_no_point(mut self, run: &PointId) -> Self {
+        self.without_point.insert(run.clone());
         self
     }
 
@@ -150,7 +164,7 @@ impl SweepRequest {
                 "if it had some, find out who emptied it before anything is deleted; if it is new, make a backup first",
             ));
         }
-        let (mut steps, mut strange) = (Vec::new(), Vec::new());
+        let (mut steps, mut strange, mut recorded) = (Vec::new(), Vec::new(), BTreeSet::new());
         for tier in &self.backstay.tiers {
             let mut facts = SweepFacts::gather(&self.backstay, &tier.name.parse()?).await?;
             strange.append(&mut facts.strange);
@@ -163,9 +177,11 @@ impl SweepRequest {
                     step => steps.extend(step?),
                 }
             }
-            keep_what_lost_its_point(&mut steps[first..], &facts);
+            keep_all_without_any_point(&mut steps[first..], &facts);
+            recorded.extend(facts.recorded_attempts());
         }
-        Ok(SweepPlan { vault: vault.id().clone(), source: source.clone(), made_at: now, steps, strange })
+        let uploads = self.stale_uploads(&recorded, now).await?;
+        Ok(SweepPlan { vault: vault.id().clone(), source: source.clone(), made_at: now, steps, uploads, strange })
     }
 
     /// What is to be done with a run; none if nothing is ever to be said of it.
@@ -227,6 +243,14 @@ impl SweepRequest {
             step.reason = "its point lies under a delete marker: bring it back by `undelete`".to_owned();
             return Ok(Some(step));
         }
+        // Of a run that died just before its commit, or of a point that somebody took away: the bytes are the same.
+        if committed.is_none() && facts.signed.contains(&run.id) && !self.without_point.contains(&run.id) {
+            step.reason =
+                "its commit was signed and is gone: find out who took its manifest away and bring that back; if \
+                           there never was one, name the run to `danger_made_no_point`"
+                    .to_owned();
+            return Ok(Some(step));
+        }
         (step.action, step.reason) = match (committed.is_some(), step.objects + step.uploads > 0) {
             (false, true) => (SweepAction::Void, format!("dead since {dead_from}, and it made no point")),
             (true, true) => (SweepAction::Clean, "it was given up, and these attempts are over".to_owned()),
@@ -240,6 +264,19 @@ impl SweepRequest {
             (false, false) => (SweepAction::Keep, format!("it left nothing; its record stays until {forgotten_from}")),
         };
         Ok(Some(step))
+    }
+
+    /// Uploads that nobody finishes any more, under whatever key, of this source or of the vault's own; those of recorded
+    /// attempts go with what their run left.
+    async fn stale_uploads(&self, recorded: &BTreeSet<(PointId, Tag)>, now: Timestamp) -> Result<Vec<UploadRef>> {
+        let (vault, source) = (&self.backstay.vault, &self.backstay.source);
+        let longest = vault.budget().limits().longest_run.saturating_add(self.grace);
+        let is_stale = |upload: &UploadRef| {
+            let of_a_run = layout::parse_stored(&upload.key).is_some_and(|attempt| recorded.contains(&attempt));
+            after(upload.started, longest) <= now && !of_a_run && layout::is_of(source, &upload.key)
+        };
+        let uploads = vault.store().uploads(&Prefix::all());
+        uploads.try_filter(|upload| std::future::ready(is_stale(upload))).try_collect().await
     }
 
     /// Whether the run made a point that somebody deleted without a plan, and whose versions are still there.
@@ -277,25 +314,19 @@ impl SweepRequest {
     }
 }
 
-/// Where points vanished, their runs look as if they had died before they committed. Such a tier is left to a person: one
-/// without any point, and one with as many runs whose commit was signed and is not there as it has points.
-fn keep_what_lost_its_point(steps: &mut [SweepStep], facts: &SweepFacts) {
+/// Where points vanished, their runs look as if they had died before they committed. A tier without any point is left to a
+/// person.
+fn keep_all_without_any_point(steps: &mut [SweepStep], facts: &SweepFacts) {
     let has_key = |id: &PointId| facts.listed.get(id).is_some_and(|listed| listed.manifest.is_some());
-    let standing = facts.listed.values().filter(|listed| listed.manifest.is_some() && !listed.void_hint).count();
-    let lost =
-        |step: &&mut SweepStep| matches!(step.action, SweepAction::Void | SweepAction::Forget) && !has_key(&step.id);
-    let mut lost: Vec<&mut SweepStep> = steps.iter_mut().filter(lost).collect();
-    let why = if standing == 0 {
-        "its tier has no point: if it had some, find out who took them; else make a backup first"
-    } else {
-        lost.retain(|step| facts.signed.contains(&step.id));
-        if lost.len() < 2 || lost.len() < standing {
-            return;
+    if facts.listed.values().any(|listed| listed.manifest.is_some() && !listed.void_hint) {
+        return;
+    }
+    for step in steps {
+        if matches!(step.action, SweepAction::Void | SweepAction::Forget) && !has_key(&step.id) {
+            step.action = SweepAction::Keep;
+            step.reason =
+                "its tier has no point: if it had some, find out who took them; else make a backup first".to_owned();
         }
-        "its commit was signed and is not there, as for as many runs as the tier has points: find out who took them"
-    };
-    for step in lost {
-        (step.action, step.reason) = (SweepAction::Keep, why.to_owned());
     }
 }
 
@@ -355,6 +386,10 @@ impl fmt::Display for SweepPlan {
                 write!(f, ", {uploads} uploads")?;
             }
             write!(f, ": {reason}")?;
+        }
+        if let Some(oldest) = self.uploads.iter().min_by_key(|upload| upload.started) {
+            let (count, key, since) = (self.uploads.len(), &oldest.key, oldest.started);
+            write!(f, "\n  abort  {count} uploads that nobody finishes, the oldest since {since}: {key}")?;
         }
         self.strange.iter().try_for_each(|strange| write!(f, "\n  look at {strange}"))
     }

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observers};
 use crate::name::{PointId, Tag};
 use crate::source::Problem;
-use crate::store::Key;
+use crate::store::{Key, UploadRef};
 use crate::vault::commit::Commit;
 use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::points::list_run;
@@ -59,8 +59,15 @@ pub(crate) async fn apply(backstay: &Arc<Inner>, plan: SweepPlan) -> Result<Swee
             Err(error) => failed.push(Problem::new(step.id.to_string(), &error)),
         }
     }
+    for upload in &plan.uploads {
+        match sweeper.abort(upload, &mut report).await {
+            Ok(()) => {}
+            Err(error) if error.is_retryable() || error.kind() == ErrorKind::Cancelled => return Err(error),
+            Err(error) => failed.push(Problem::new(upload.key.to_string(), &error)),
+        }
+    }
     let Some(first) = failed.first() else { return Ok(report) };
-    let text = format!("{} runs could not be treated, the first: {}: {}", failed.len(), first.what, first.why);
+    let text = format!("{} things could not be treated, the first: {}: {}", failed.len(), first.what, first.why);
     report.left.append(&mut failed);
     Err(Error::new(ErrorKind::Partial, text).with_payload(report))
 }
@@ -151,8 +158,7 @@ impl Sweeper<'_> {
         let uploads = uploads_of(self.vault, [layout::items_of(id)?, layout::details_of(id)?]).await?;
         let dead = uploads.into_iter().filter(|((_, attempt), _)| step.attempts.contains(attempt));
         for upload in dead.flat_map(|(_, uploads)| uploads) {
-            self.vault.store().abort_upload(&upload).await.map_err(|error| error.with("key", &upload.key))?;
-            report.uploads += 1;
+            self.abort(&upload, report).await?;
         }
         let own = point.map(|point| &point.manifest.attempt);
         let named: BTreeSet<Key> =
@@ -169,6 +175,13 @@ impl Sweeper<'_> {
         Ok(())
     }
 
+    async fn abort(&self, upload: &UploadRef, report: &mut SweepReport) -> Result<()> {
+        self.vault.check_writable()?;
+        self.vault.store().abort_upload(upload).await.map_err(|error| error.with("key", &upload.key))?;
+        report.uploads += 1;
+        Ok(())
+    }
+
     /// Takes away the void, what stands beside it, and the records last, so that whoever stops here is followed.
     async fn forget(&self, run: RecordedRun, void: bool, report: &mut SweepReport) -> Result<Option<&'static str>> {
         let id = &run.id;
@@ -178,6 +191,10 @@ impl Sweeper<'_> {
         if !objects_of(self.vault, id, |attempt| run.attempts.contains_key(attempt)).await?.is_empty() {
             return Ok(Some("it left something since the plan"));
         }
+        // Before the void: without it, signed and gone would look like a point that somebody took away.
+        let signed = self.vault.keys(&layout::signatures_of(id)?).await?;
+        let is_point = |key: &&Key| matches!(layout::parse_signature(key), Some((_, layout::SIGNED_POINT)));
+        self.vault.delete_keys(signed.iter().filter(is_point).cloned().collect::<Vec<_>>()).await?;
         if void {
             self.vault.delete_keys([layout::manifest(id)?]).await?;
         }

@@ -63,7 +63,12 @@ impl SweepFacts {
             });
             !stands && !facts.runs.contains_key(*id)
         };
-        odd.extend(leavings.into_iter().filter(unnamed).map(|id| format!("{id}: left by a run that no record names")));
+        let left_by = match vault.origin() {
+            None => "a run that no record names",
+            // A replicator that goes on with it leaves no trace here before it is done, so no sweep may take it.
+            Some(_) => "a replication that did not finish: replicate again, or remove it by hand",
+        };
+        odd.extend(leavings.into_iter().filter(unnamed).map(|id| format!("{id}: left by {left_by}")));
         // A void without a record: two sweeps met. It is treated as if its record were there.
         for listed in facts.listed.values().filter(|listed| listed.manifest.is_some() && listed.void_hint) {
             let run = || RecordedRun::unrecorded(listed.id.clone());
@@ -81,6 +86,11 @@ impl SweepFacts {
         }
         facts.strange = odd;
         Ok(facts)
+    }
+
+    /// Every attempt that has a record.
+    pub(crate) fn recorded_attempts(&self) -> impl Iterator<Item = (PointId, Tag)> {
+        self.runs.values().flat_map(|run| run.attempts.keys().map(|attempt| (run.id.clone(), attempt.clone())))
     }
 
     async fn list_stored(&mut self, vault: &Vault, source: &Name, tier: &Name, odd: &mut Vec<String>) -> Result<()> {

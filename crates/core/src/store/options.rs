@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
@@ -369,7 +370,7 @@ impl std::fmt::Display for Lock {
 }
 
 /// An upload that began and neither completed nor aborted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct UploadRef {
     /// Where it would have become visible.

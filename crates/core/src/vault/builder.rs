@@ -99,7 +99,9 @@ impl VaultBuilder {
     }
 
     /// Says that this vault is a replica: it holds points of the vault `origin`, signed by whom `signers` trusts to commit
-    /// points. For anything else those signers count for nothing here. A replica takes no backups of its own.
+    /// points. For anything else those signers count for nothing here. They are the origin's `allowed_signers` as they are
+    /// now: points of a key that is issued later count here when the list is given again. A replica takes no backups of its
+    /// own.
     pub fn origin(mut self, origin: VaultId, signers: &AllowedSigners) -> Self {
         self.origin = Some((origin, signers.clone()));
         self

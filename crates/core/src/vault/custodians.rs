@@ -1,5 +1,7 @@
 //! Who can open the vault: epoch keys sealed to custodians, and the proof that each still can.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use futures_util::StreamExt;
 use jiff::Timestamp;
@@ -26,6 +28,37 @@ pub struct Custodian {
     pub name: Name,
     /// When the custodian last proved to be able to open it, by a signed canary.
     pub proved: Option<Timestamp>,
+}
+
+/// What the removal of a custodian came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Removal {
+    /// Epochs whose key is no longer sealed to the custodian here.
+    pub removed: Vec<Name>,
+    /// Epochs with files of a custodian of this name that the vault was not opened with: they were not touched.
+    pub untouched: Vec<Name>,
+}
+
+/// What lies under `keys/` in one custodian's name.
+#[derive(Debug, Default)]
+struct FilesOf {
+    /// Of the epochs that the vault was opened with.
+    known: BTreeMap<Name, Vec<Key>>,
+    /// The other epochs.
+    unknown: BTreeSet<Name>,
+}
+
+fn no_such_custodian(name: &Name, unknown: &BTreeSet<Name>) -> Error {
+    let error = Error::new(ErrorKind::NotFound, "the epochs that the vault was opened with have no such custodian")
+        .with("custodian", name);
+    if unknown.is_empty() {
+        return error.advise("`custodians` lists those that there are");
+    }
+    let unknown = unknown.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+    error
+        .with("not touched", unknown)
+        .advise("to act on the files of those epochs, open the vault with their recipients (`encrypt_to`)")
 }
 
 /// The statement of a canary.
@@ -102,13 +135,17 @@ impl Vault {
     ///
     /// # Errors
     /// [`Denied`](ErrorKind::Denied) if the identity does not open this custodian's file, [`Untrusted`](ErrorKind::Untrusted)
-    /// if what it yields is not the epoch's key.
+    /// if what it yields is not the epoch's key, [`NotFound`](ErrorKind::NotFound) if the epoch in use has no such custodian.
     pub async fn check_custodian(&self, name: &Name, identity: &Identity) -> Result<()> {
         self.signer(Purpose::Canary)?;
         let in_use = self.sealed_epoch()?;
         for epoch in self.pinned_epochs() {
             match self.open_key_file(&layout::epoch_key(&epoch.name, name)?, epoch, identity).await {
                 Err(error) if error.kind() == ErrorKind::NotFound && epoch != in_use => continue,
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    let unknown = self.files_of(name).await?.unknown;
+                    return Err(no_such_custodian(name, &unknown).operation("check custodian").because(error));
+                }
                 opened => drop(opened?),
             }
             let at = to_the_second(self.clock().now());
@@ -119,32 +156,20 @@ impl Vault {
         Ok(())
     }
 
-    /// Takes a custodian's key files and canaries away, of every epoch known. Whoever kept a copy of the file, or opened
-    /// the epoch's key before, can still read its points: [`rotate`](Self::rotate) shuts them out of those to come.
+    /// Takes a custodian's key files and canaries away, of the epochs that this vault was opened with, and of no other: a
+    /// replica also keeps its origin's. Whoever kept a copy of the file, or opened the epoch's key before, can still read its
+    /// points: [`rotate`](Self::rotate) shuts them out of those to come.
     ///
     /// # Errors
     /// [`Refused`](ErrorKind::Refused) unless an identity given opens each epoch by another custodian's file: nothing is
-    /// taken away before; [`NotFound`](ErrorKind::NotFound) if there is no such custodian.
-    pub async fn remove_custodian(&self, name: &Name) -> Result<()> {
+    /// taken away before; [`NotFound`](ErrorKind::NotFound) if these epochs have no such custodian.
+    pub async fn remove_custodian(&self, name: &Name) -> Result<Removal> {
         self.signer(Purpose::Canary)?;
-        let mut files = Vec::new();
-        let mut listing = self.store().list(&layout::epoch_keys()?, &ListOptions::default());
-        while let Some(entry) = listing.next().await {
-            let ListEntry::Object(meta) = entry? else { continue };
-            let (epoch, custodian) = match layout::key_file(&meta.key) {
-                Some(KeyFile::Sealed { epoch, custodian } | KeyFile::Canary { epoch, custodian, .. }) => {
-                    (epoch, custodian)
-                }
-                None => continue,
-            };
-            if custodian == *name && self.pinned_epochs().iter().any(|known| known.name == epoch) {
-                files.push((epoch, meta.key));
-            }
+        let FilesOf { known, unknown } = self.files_of(name).await?;
+        if known.is_empty() {
+            return Err(no_such_custodian(name, &unknown).operation("remove custodian"));
         }
-        if files.is_empty() {
-            return Err(Error::new(ErrorKind::NotFound, "there is no such custodian").with("custodian", name));
-        }
-        for epoch in self.pinned_epochs().iter().filter(|epoch| files.iter().any(|(name, _)| *name == epoch.name)) {
+        for epoch in self.pinned_epochs().iter().filter(|epoch| known.contains_key(&epoch.name)) {
             self.alone().open_by_file(epoch, Some(name)).await.map_err(|why| {
                 Error::new(ErrorKind::Refused, "nobody here can open the epoch by the file of another custodian")
                     .operation("remove custodian")
@@ -154,7 +179,31 @@ impl Vault {
                     .because(why)
             })?;
         }
-        self.delete_all(files.into_iter().map(|(_, key)| key.into()).collect()).await
+        let (removed, files): (Vec<Name>, Vec<Vec<Key>>) = known.into_iter().unzip();
+        self.delete_all(files.into_iter().flatten().map(Key::into).collect()).await?;
+        Ok(Removal { removed, untouched: unknown.into_iter().collect() })
+    }
+
+    /// What lies under `keys/` in a custodian's name.
+    async fn files_of(&self, name: &Name) -> Result<FilesOf> {
+        let mut found = FilesOf::default();
+        let mut listing = self.store().list(&layout::epoch_keys()?, &ListOptions::default());
+        while let Some(entry) = listing.next().await {
+            let ListEntry::Object(meta) = entry? else { continue };
+            match layout::key_file(&meta.key) {
+                Some(KeyFile::Sealed { epoch, custodian } | KeyFile::Canary { epoch, custodian, .. })
+                    if custodian == *name =>
+                {
+                    if self.pinned_epochs().iter().any(|known| known.name == epoch) {
+                        found.known.entry(epoch).or_default().push(meta.key);
+                    } else {
+                        found.unknown.insert(epoch);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
     }
 
     /// The identity that opens items of `epoch`; opened once, then remembered.

@@ -77,9 +77,11 @@ impl Keyring {
         let mut allowed_signers = AllowedSigners::default();
         allowed_signers.add(AllowedSigner::new(HOLDER, signing_key.public()))?;
         // The epoch's identity is dropped here: from now on it exists only sealed.
-        let (epoch, identity) = Epoch::generate(Name::new(FIRST_EPOCH)?, random);
+        let (mut epoch, identity) = Epoch::generate(Name::new(FIRST_EPOCH)?, random);
         let sealed_epoch = epoch.seal(&identity, custodian.recipient(), random)?;
         let (vault_id, custodian_name) = (VaultId::new(random), Name::new(HOLDER)?);
+        // The name tells whose it is: a replica keeps the sealed keys of both vaults side by side.
+        epoch.name = Name::new(format!("{FIRST_EPOCH}-{:.8}", vault_id.as_str()))?;
         let older = Vec::new();
         Ok(Self {
             vault_id,
@@ -140,7 +142,9 @@ impl Keyring {
     /// secrets only what the role needs. A role that signs gets a key of its own, trusted for that role's uses and no
     /// other; one that opens gets an identity of its own, which opens nothing until
     /// [`add_custodian`](crate::vault::Vault::add_custodian) seals the epochs to it. The keyring trusts the new key from
-    /// now on; programs that have an older copy of `allowed_signers` do when they get the new one.
+    /// now on; programs that have an older copy of `allowed_signers` do when they get the new one. So issue the keys of all
+    /// roles first, then hand the one list out to each of them ([`RoleKeys::take_signers`]), and to replicas
+    /// ([`VaultBuilder::origin`](crate::vault::VaultBuilder::origin)); the same after each later change.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) where the keyring's folder holds no `allowed_signers` any more, and what the file
@@ -336,20 +340,21 @@ mod tests {
     #[test]
     fn a_missing_or_foreign_file_is_named() {
         let foreign = tempfile::tempdir().unwrap();
-        Keyring::create(foreign.path().join("keys")).unwrap();
-        let sealed = "epoch-1.keyring.age";
-        for name in [VAULT_ID, SIGNING_KEY, ALLOWED_SIGNERS, CUSTODIAN, EPOCH, sealed] {
+        let theirs = Keyring::create(foreign.path().join("keys")).unwrap();
+        for name in [VAULT_ID, SIGNING_KEY, ALLOWED_SIGNERS, CUSTODIAN, EPOCH, "sealed"] {
             let place = tempfile::tempdir().unwrap();
             let path = place.path().join("keys");
-            Keyring::create(&path).unwrap();
+            let made = Keyring::create(&path).unwrap();
+            let (sealed, foreign_sealed) = (sealed_name(&made.epoch), sealed_name(&theirs.epoch));
+            let (name, foreign_name) = if name == "sealed" { (&*sealed, &*foreign_sealed) } else { (name, name) };
             fs::write(path.join(name), "\u{1}nonsense").unwrap();
             let error = Keyring::open(&path).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Corrupt), "{name}: {error:?}");
             fs::remove_file(path.join(name)).unwrap();
             let error = Keyring::open(&path).unwrap_err();
             assert_eq!((error.kind(), error.to_string().contains(name)), (ErrorKind::NotFound, true), "{error}");
-            if [CUSTODIAN, EPOCH, sealed].contains(&name) {
-                fs::copy(foreign.path().join("keys").join(name), path.join(name)).unwrap();
+            if [CUSTODIAN, EPOCH, &sealed].contains(&name) {
+                fs::copy(foreign.path().join("keys").join(foreign_name), path.join(name)).unwrap();
                 assert!(Keyring::open(&path).is_err(), "a foreign {name} was taken");
             }
         }

@@ -272,6 +272,11 @@ pub(crate) fn signed_name(id: &PointId, what: &str) -> String {
     format!("sigs/{id}.{what}")
 }
 
+/// Whether what [`signed_by`] gave is a hold's.
+pub(crate) fn is_signed_hold(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, what)| what.starts_with("hold-"))
+}
+
 /// What [`signed_by`] gives for a retirement.
 pub(crate) fn signed_retirement(source: &Name, component: &Name, time: Timestamp) -> String {
     format!("sigs/{source}/retired/{component}.{}", compact_time(time))
@@ -450,6 +455,15 @@ pub(crate) fn parse_stored(key: &Key) -> Option<(PointId, Tag)> {
         _ => return None,
     };
     Some((id.parse().ok()?, attempt.parse().ok()?))
+}
+
+/// Whether a key is one of this source's, or the vault's own.
+pub(crate) fn is_of(source: &Name, key: &Key) -> bool {
+    const AREAS: [&str; 9] = ["points", "items", "details", "sigs", "runs", "proofs", "copies", "retired", "history"];
+    let key = key.as_str();
+    let Some((area, rest)) = key.split_once('/') else { return true };
+    let under = |folder: &str| rest.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+    area == "keys" || area == "sigs" && under("keys") || AREAS.contains(&area) && under(source.as_str())
 }
 
 /// The run whose bytes lie in a folder such as `items/prod-eu/daily/20261120t064200z-abcdefgh/`.

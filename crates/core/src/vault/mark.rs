@@ -14,7 +14,7 @@ use crate::vault::signed::{Purpose, Verified};
 use crate::vault::{Signer, VaultId};
 
 /// Largest mark that is read; a tombstone's work list is the longest.
-const MAX_MARK_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_MARK_BYTES: u64 = 64 << 20;
 
 /// What a mark beside a point says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,6 +89,13 @@ impl MarkName {
     }
 }
 
+impl Mark {
+    /// Whether it was made for just this place.
+    pub(crate) fn is_for(&self, vault: &VaultId, point: &PointId, name: &MarkName) -> bool {
+        self.vault == *vault && self.point == *point && self.says.name() == *name
+    }
+}
+
 /// A mark whose signature was checked.
 #[derive(Clone, Debug)]
 pub(crate) struct VerifiedMark {
@@ -116,7 +123,7 @@ impl Vault {
         let signatures = |digest: &Sha256| layout::signatures(point, &name.to_string(), digest);
         let verified = self.get_signed(&key, MAX_MARK_BYTES, name.purpose(), signatures).await?;
         let mark: Mark = verified.read()?;
-        if mark.vault != *self.id() || mark.point != *point || mark.says.name() != *name {
+        if !mark.is_for(self.id(), point, name) {
             return Err(Error::new(ErrorKind::Untrusted, "a mark that was signed for another place was put here")
                 .with("key", key));
         }

@@ -46,6 +46,7 @@ mod sign;
 pub(crate) mod signed;
 mod ssh;
 pub(crate) mod stored;
+mod stranger;
 mod trust;
 pub(crate) mod undelete;
 mod unpack;
@@ -53,7 +54,7 @@ mod vault_id;
 pub(crate) mod wary;
 
 pub use builder::VaultBuilder;
-pub use custodians::Custodian;
+pub use custodians::{Custodian, Removal};
 pub use epoch::Epoch;
 pub use handle::Vault;
 pub use history::{Act, History, HistoryEntry, HistoryRecord, LogLine, Logged};

@@ -137,6 +137,30 @@ impl RoleKeys {
         }
     }
 
+    /// Trusts from now on whom the keyring's `allowed_signers` tell, and nobody else, in the folder too. Keys that are issued
+    /// later, or distrusted, are known to no folder that was made before: hand the list out again after each such change,
+    /// on a way that nobody else can write to.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) if this folder's own key is not in the list: it is another vault's, or older than the
+    /// folder; and what the file system answers.
+    pub fn take_signers(&mut self, signers: &AllowedSigners) -> Result<()> {
+        if let Some(key) = self.signing_key.as_ref().map(SigningKey::public)
+            && !signers.iter().any(|line| line.key == key)
+        {
+            return Err(Error::new(ErrorKind::Invalid, "the list does not have the key of this folder")
+                .operation("take the signers over")
+                .with("name", &self.name)
+                .with("key", key.id())
+                .advise("give it the `allowed_signers` of the keyring that issued the folder, as they are now"));
+        }
+        if let Some(path) = &self.path {
+            Folder::new(path, "take the signers over").replace(ALLOWED_SIGNERS, signers.to_string().as_bytes())?;
+        }
+        self.allowed_signers = signers.clone();
+        Ok(())
+    }
+
     /// Whose keys these are.
     #[must_use]
     pub fn role(&self) -> Role {
@@ -234,6 +258,26 @@ mod tests {
         keyring.issue(Role::Writer, &"host-7".parse().unwrap()).unwrap();
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.starts_with(&theirs) && text.contains("host-7 namespaces=\"backstay-point-v1,"), "{text}");
+    }
+
+    #[test]
+    fn signers_that_were_taken_over_stay_and_a_list_without_the_own_key_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let mut keyring = Keyring::create(place.path().join("keys")).unwrap();
+        let path = place.path().join("night");
+        let before = keyring.allowed_signers().clone();
+        keyring.issue(Role::Pruner, &"night".parse().unwrap()).unwrap().save(&path).unwrap();
+        keyring.issue(Role::Keeper, &"ann".parse().unwrap()).unwrap();
+        let mut night = RoleKeys::open(&path).unwrap();
+        assert_eq!(night.take_signers(&before).unwrap_err().kind(), ErrorKind::Invalid);
+        night.take_signers(keyring.allowed_signers()).unwrap();
+        for keys in [&night, &RoleKeys::open(&path).unwrap()] {
+            assert_eq!(keys.allowed_signers(), keyring.allowed_signers());
+        }
+        // Who only reads has no key of his own in it.
+        let mut reader = keyring.issue(Role::Restorer, &"bob".parse().unwrap()).unwrap();
+        reader.take_signers(&before).unwrap();
+        assert_eq!(reader.allowed_signers(), &before);
     }
 
     #[test]

@@ -128,6 +128,11 @@ impl ParsedSignature {
         (version == 1 && kind == ssh::KEY_TYPE.as_bytes()).then_some(Self { key, namespace, hash, signature })
     }
 
+    /// Whether the key signed `message` for this use.
+    pub(super) fn is_for(&self, namespace: &str, message: &[u8]) -> bool {
+        self.namespace == namespace && self.is_of(message)
+    }
+
     /// Whether the key signed `message` for the namespace that the signature names.
     pub(super) fn is_of(&self, message: &[u8]) -> bool {
         let digest = match self.hash.as_str() {

@@ -1,6 +1,6 @@
 //! Reading where anybody may have planted: a flood of plants costs one listing, not a read for each.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
@@ -31,8 +31,16 @@ pub(crate) const UNSIGNED: &str = "no signature by a trusted key stands beside i
 #[derive(Debug, Default)]
 pub(crate) struct Wary {
     planted: usize,
+    signed: Option<Signed>,
+}
+
+/// What a listing of signatures shows.
+#[derive(Debug, Default)]
+struct Signed {
     /// Keys of what is signed in a trusted name, without digest and key ID.
-    signed: Option<HashSet<String>>,
+    trusted: HashSet<String>,
+    /// Holds that are signed in the name of an unknown key, and its ID.
+    strangers: HashMap<String, String>,
 }
 
 impl Wary {
@@ -60,7 +68,7 @@ impl Wary {
 
     /// Whether a listing showed already that no trusted key has signed this point, or its void.
     pub(crate) fn is_plant(&self, id: &PointId) -> bool {
-        self.signed.as_ref().is_some_and(|signed| !signed_commits(id).iter().any(|name| signed.contains(name)))
+        self.signed.as_ref().is_some_and(|signed| !signed_commits(id).iter().any(|name| signed.trusted.contains(name)))
     }
 
     /// As [`Vault::get_mark`].
@@ -93,6 +101,15 @@ impl Wary {
         }
     }
 
+    /// As [`Vault::stranger`], of a hold. In a flood of plants the name of a signature says it alone: what cannot be told
+    /// for little is kept.
+    pub(crate) async fn stranger(&self, vault: &Vault, id: &PointId, name: &MarkName) -> Result<Option<String>> {
+        match &self.signed {
+            Some(signed) => Ok(signed.strangers.get(&layout::signed_name(id, &name.to_string())).cloned()),
+            None => vault.stranger(id, name).await,
+        }
+    }
+
     /// As [`Vault::get_retirement`].
     pub(crate) async fn retirement(
         &mut self,
@@ -118,10 +135,10 @@ impl Wary {
             return Ok(());
         }
         if self.signed.is_none() {
-            self.signed = Some(signed_in_trusted_names(vault, signatures).await?);
+            self.signed = Some(Signed::list(vault, signatures).await?);
         }
         let names = names();
-        if self.signed.as_ref().is_some_and(|signed| names.iter().any(|name| signed.contains(name))) {
+        if self.signed.as_ref().is_some_and(|signed| names.iter().any(|name| signed.trusted.contains(name))) {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Untrusted, UNSIGNED).with("place", &names[0]))
@@ -138,17 +155,20 @@ fn signed_commits(id: &PointId) -> [String; 2] {
     [layout::SIGNED_POINT, layout::SIGNED_VOID].map(|what| layout::signed_name(id, what))
 }
 
-async fn signed_in_trusted_names(vault: &Vault, signatures: &Prefix) -> Result<HashSet<String>> {
-    let trusted: HashSet<String> = vault.trust().iter().map(|line| line.key.id()).collect();
-    let mut signed = HashSet::new();
-    let mut listing = vault.store().list(signatures, &ListOptions::default());
-    while let Some(entry) = listing.next().await {
-        if let ListEntry::Object(meta) = entry?
-            && let Some((name, key_id)) = layout::signed_by(&meta.key)
-            && trusted.contains(key_id)
-        {
-            signed.insert(name.to_owned());
+impl Signed {
+    async fn list(vault: &Vault, signatures: &Prefix) -> Result<Self> {
+        let known: HashSet<String> = vault.trust().iter().map(|line| line.key.id()).collect();
+        let mut signed = Self::default();
+        let mut listing = vault.store().list(signatures, &ListOptions::default());
+        while let Some(entry) = listing.next().await {
+            let ListEntry::Object(meta) = entry? else { continue };
+            let Some((name, key_id)) = layout::signed_by(&meta.key) else { continue };
+            if known.contains(key_id) {
+                signed.trusted.insert(name.to_owned());
+            } else if layout::is_signed_hold(name) {
+                signed.strangers.insert(name.to_owned(), key_id.to_owned());
+            }
         }
+        Ok(signed)
     }
-    Ok(signed)
 }
