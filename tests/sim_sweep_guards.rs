@@ -74,7 +74,7 @@ async fn planted_records_cost_nobody_anything() {
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_planted_commits_costs_a_sweep_few_reads() {
     for planted in [&["void", "json"][..], &["json", "deleted"]] {
-        let (world, _, dead) = died_at(6).await;
+        let (world, _, dead) = died_at(5).await;
         for i in 0..300 {
             let id = backstay::RunId::new("2026-11-19T00:00:00Z".parse().expect("a time"), &SeededRandom::new(i));
             world.overwrite(&format!("runs/prod-eu/daily/{id}.abcdefgh.until-20200102t000000z.json"), "{}").await;

@@ -76,7 +76,7 @@ impl Beginning {
             points.push(backstay.backup("daily").await.expect("a well world").id);
             pair.world.clock.advance(DAY);
         }
-        crash(&pair.world, 6, 5).await;
+        crash(&pair.world, 5, 5).await;
         pair.replicate().await;
         pair.world.clock.advance(DEAD);
         let mut round = Round { start, points, pair, calls: Calls::default() };
