@@ -83,6 +83,11 @@ async fn a_keeper_whom_the_pruner_does_not_know_yet_keeps_the_point() {
     let said = format!("a hold by a key that is not trusted here: {key_id}; trust it or remove the mark hold-audit");
     assert!(reason.contains(&said), "{reason}");
 
+    // Whoever may release ends it, though the key is unknown to him too.
+    world.vault().await.release(&points[0], &name("audit"), "nobody we know").await.expect("released");
+    let plan = backstay.prune("daily").plan().await.expect("a plan");
+    assert_eq!(step(&plan, &points[0]).0, PruneAction::Tombstone, "{plan}");
+
     // In the grace of a deletion.
     world.remove(&format!("points/{}.hold-audit", points[0])).await;
     backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("a tombstone");

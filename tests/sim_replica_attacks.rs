@@ -210,3 +210,43 @@ async fn an_origin_that_was_emptied_or_set_back_is_told() {
 fn pair_clock(pair: &Pair) -> std::sync::Arc<dyn backstay::Clock> {
     std::sync::Arc::new(pair.world.clock.clone())
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_point_in_doubt_or_on_its_way_out_does_not_make_the_replica_ahead() {
+    let (pair, _) = Pair::with_points(1, 3, &[b'x'; 10_000]).await;
+    pair.world.backstay(&[("rows", b"little")]).await.backup("daily").await.expect("a point that shrank");
+    pair.replicate().await;
+    let backstay = daily(&pair).await;
+    let status = backstay.status().await.expect("a status");
+    assert!(status.tiers[0].doubtful == 1 && status.tiers[0].replicas[0].ahead.is_none(), "{status}");
+}
+
+/// What is planted at the origin is not behind in the replica.
+#[tokio::test(start_paused = true)]
+async fn a_plant_at_the_origin_makes_no_replica_late() {
+    let (pair, points) = Pair::with_points(1, 6, TEXT).await;
+    pair.replicate().await;
+    let random = SeededRandom::new(3);
+    let run = RunId::new(points[0].run.time() + jiff::SignedDuration::from_hours(1), &random);
+    pair.world.overwrite(&format!("points/prod-eu/daily/{run}.json"), "{}").await;
+    let status = daily(&pair).await.status().await.expect("a status");
+    let replica = &status.tiers[0].replicas[0];
+    assert_eq!((replica.pending, replica.lag), (0, None), "{status}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_does_not_choose_between_sources_and_is_searched_by_a_bare_id() {
+    let (pair, points) = Pair::with_points(1, 2, TEXT).await;
+    let other = Backstay::builder("prod-us", pair.world.vault().await).export("db", exporter(&[("rows", TEXT)]));
+    let other = other.tier(Tier::new("daily").keep(Keep::last(2))).build().expect("well formed");
+    other.backup("daily").await.expect("a backup");
+    let origin = pair.origin(pair.world.store.clone()).await.expect("it opens");
+    let here = pair.replica(pair.store.clone()).await.expect("it opens");
+    let one = Replicator::new(origin, here).source("prod-eu".parse().expect("a name"));
+    one.plan().await.expect("a plan").apply().await.expect("copied");
+    let both = pair.world.vault().await.with_replica("dr".parse().expect("a name"), pair.left().await);
+    assert_eq!(both.points().latest("db").await.expect_err("whose?").kind(), ErrorKind::Invalid);
+    pair.world.remove(&format!("points/{}.json", points[1])).await;
+    let found = both.points().find(&points[1].run.to_string()).await.expect("the replica has it");
+    assert_eq!(found.id, points[1]);
+}

@@ -90,15 +90,24 @@ async fn what_a_replica_would_keep_stays_until_it_is_whole_there() {
     assert!(told(&backstay).await.error.is_some());
     store.heal();
 
-    // The replica is lost in the grace: what was marked waits again.
+    // The replica is lost in the grace: what was marked stands again, so that it is copied.
     backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("a tombstone");
     pair.world.clock.advance(2 * DAY);
     let manifest = pair.read(&format!("points/{}.json", points[0])).await;
     pair.remove(&format!("points/{}.json", points[0])).await;
     let (action, why) = oldest(&backstay).await;
-    assert!(action == PruneAction::Wait && why.contains("not yet copied"), "{why}");
-    pair.overwrite(&format!("points/{}.json", points[0]), manifest).await;
-    assert_eq!(oldest(&backstay).await.0, PruneAction::Delete);
+    assert!(action == PruneAction::Undelete && why.contains("not yet copied"), "{why}");
+    store.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)));
+    let (action, why) = oldest(&backstay).await;
+    assert!(action == PruneAction::Wait && why.contains("cannot be asked"), "{why}");
+    store.heal();
+    backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("it stands again");
+    assert_eq!(pair.replicate().await.copied, points[..1]);
+    assert_eq!(pair.read(&format!("points/{}.json", points[0])).await, manifest);
+    for days in [2, 0] {
+        backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("marked again");
+        pair.world.clock.advance(days * DAY);
+    }
     backstay.prune("daily").plan().await.expect("a plan").apply().await.expect("gone");
     let left = pair.left().await;
     assert_eq!(restored(&left, &points[0]).await.expect("the replica has it")[0].1, TEXT);

@@ -200,7 +200,11 @@ async fn explain_in(vault: &Vault, through: &Vault, place: String, id: &PointId)
     match through.unlock(manifest.epoch.as_ref()).await {
         Ok(_) => explanation.key = true,
         Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::NotFound) => return Ok(explanation),
-        Err(error) => return Err(error),
+        // A replica that is down, or the like: everything else is told all the same.
+        Err(error) => {
+            explanation.strange.push(format!("its key: {error}"));
+            return Ok(explanation);
+        }
     }
     let mut lines = details(through, manifest);
     while let Some(line) = lines.next().await {

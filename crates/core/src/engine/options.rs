@@ -122,12 +122,14 @@ impl OptionsRequest {
         let restored_through = |(name, vault)| At { name, vault, through: Some(everywhere) };
         let named = self.places.iter().map(|(name, vault)| At { name, vault, through: None });
         let places = std::iter::once(("vault", own)).chain(declared).map(restored_through).chain(named);
-        let (mut options, mut there, mut failed) = (Vec::new(), 0, None);
+        let (mut options, mut answered, mut failed) = (Vec::new(), false, None);
         for place in places {
-            there += 1;
             let name = place.name;
             match look_into(place, self.before, self.told, &mut found).await {
-                Ok(more) => options.extend(more),
+                Ok(more) => {
+                    answered = true;
+                    options.extend(more);
+                }
                 // A place that is down must not hide the others; that is what they are for.
                 Err(error) => {
                     found.problems.push(format!("{name}: {error}"));
@@ -135,7 +137,7 @@ impl OptionsRequest {
                 }
             }
         }
-        if let Some(error) = failed.filter(|_| found.problems.len() == there && options.is_empty()) {
+        if let Some(error) = failed.filter(|_| !answered) {
             return Err(error);
         }
         let newest_first = |of: &Found| std::cmp::Reverse((of.option.shows, of.option.point.run.clone()));

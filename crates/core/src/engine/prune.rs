@@ -1,6 +1,7 @@
 //! Planning what a tier's retention lets go.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::builder::Inner;
 use crate::engine::prune_apply::{self, PruneReport};
 use crate::engine::prune_facts::{Dying, TierFacts, may_go_from, retired, tampering};
-use crate::engine::replicas::TierReplica;
+use crate::engine::replicas::{Awaited, TierReplica};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
 use crate::retention::{
@@ -165,10 +166,10 @@ impl PruneRequest {
             let mut guard = NewestGood::new(&guarded, &decisions, now, retired.clone());
             if !facts.guard(vault, &mut guard, &mut lookback, &decisions).await? {
                 guard.finish(&mut decisions);
-                let awaited = self.awaited(tier, &guarded, &decisions, &zoned).await?;
+                let awaited = self.awaited(tier, (&guarded, &decisions), count, &zoned).await?;
                 let last_words = decisions.split_off(count);
                 for decision in &mut decisions {
-                    awaited.get(&decision.id).into_iter().for_each(|why| decision.veto(why));
+                    awaited.get(&decision.id).into_iter().for_each(|awaited| decision.veto(&awaited.why));
                 }
                 break (decisions, last_words, awaited);
             }
@@ -194,11 +195,13 @@ impl PruneRequest {
             let waits = awaited.get(id);
             let action = match (veto, waits) {
                 (Some(_), _) => PruneAction::Undelete,
+                // So that it is copied; retention marks it again when that is done.
+                (None, Some(Awaited { lacks: true, .. })) => PruneAction::Undelete,
                 (None, None) if self.is_over(dying, now) => PruneAction::Delete,
                 (None, _) => PruneAction::Wait,
             };
             let until = may_go_from(tombstone).map_or_else(String::new, |from| format!(", grace until {from}"));
-            let but = veto.or(waits).map_or_else(String::new, |but| format!("; but {but}"));
+            let but = veto.or(waits.map(|waits| &waits.why)).map_or_else(String::new, |but| format!("; but {but}"));
             let (signer, at) = (&tombstone.signer.principal, tombstone.meta.last_modified);
             let reason = format!("marked by {signer} at {at}{until}{but}");
             steps.push(PruneStep { id: id.clone(), action, reason });
@@ -219,21 +222,31 @@ impl PruneRequest {
     }
 
     /// What would go and must stay until a replica has it. All of these points were read, and their signatures proved, when
-    /// it was decided that they go.
+    /// it was decided that they go. Those from `count` on were marked before: each is asked for by itself, so that it takes
+    /// the place of no point that stands.
     async fn awaited(
         &self,
         tier: &Tier,
-        points: &[PointSummary],
-        decisions: &[Decision],
+        (points, decisions): (&[PointSummary], &[Decision]),
+        count: usize,
         now: &Zoned,
-    ) -> Result<BTreeMap<PointId, String>> {
-        let goes = decisions.iter().filter(|decision| decision.action == Action::Expire);
-        let goes: HashSet<&PointId> = goes.map(|decision| &decision.id).collect();
-        let going: Vec<PointSummary> = points.iter().filter(|point| goes.contains(&point.id)).cloned().collect();
-        let mut awaited = BTreeMap::new();
-        for replica in TierReplica::all(&self.backstay, tier).await? {
-            for (id, why) in replica.awaited(&self.backstay.vault, &going, now).await? {
-                awaited.entry(id).or_insert(why);
+    ) -> Result<BTreeMap<PointId, Awaited>> {
+        let vault = &self.backstay.vault;
+        let goes =
+            |(point, decision): (&PointSummary, &Decision)| (decision.action == Action::Expire).then(|| point.clone());
+        let standing: Vec<_> = points[..count].iter().zip(&decisions[..count]).filter_map(goes).collect();
+        let due: Vec<_> = points[count..].iter().zip(&decisions[count..]).filter_map(goes).collect();
+        let mut awaited: BTreeMap<PointId, Awaited> = BTreeMap::new();
+        for mut replica in TierReplica::all(&self.backstay, tier).await? {
+            let mut found = replica.awaited(vault, &standing, now).await;
+            for point in &due {
+                found.extend(replica.awaited(vault, std::slice::from_ref(point), now).await);
+            }
+            for (id, why) in found {
+                match awaited.entry(id) {
+                    Entry::Occupied(mut known) => known.get_mut().lacks |= why.lacks,
+                    Entry::Vacant(free) => drop(free.insert(why)),
+                }
             }
         }
         Ok(awaited)

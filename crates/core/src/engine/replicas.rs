@@ -20,6 +20,7 @@ use crate::vault::layout;
 use crate::vault::lookback::Lookback;
 use crate::vault::points::Point;
 use crate::vault::prove::{not_listed, stored_by_run};
+use crate::vault::wary::Wary;
 
 /// Objects and bytes by run.
 type Stored = BTreeMap<PointId, (u64, u64)>;
@@ -30,18 +31,26 @@ type Stored = BTreeMap<PointId, (u64, u64)>;
 pub struct ReplicaStatus {
     /// Which.
     pub replica: String,
-    /// Points that it would keep and does not have, or not whole.
+    /// Points that it would keep and does not have, or not whole: the newest is looked at closely, the others if
+    /// [asked for](crate::engine::StatusRequest::copies).
     pub pending: u64,
     /// How old the oldest of them is.
     pub lag: Option<SignedDuration>,
     /// Whether it is more behind than the tier's RPO allows.
     pub late: bool,
-    /// The newest point that is there, with all its objects.
+    /// The newest point that is there, with all its objects; of one that the origin has no more they are not looked at.
     pub newest: Option<PointId>,
     /// Its newest point, if it is newer than any here: this vault was emptied, or set back.
     pub ahead: Option<PointId>,
     /// Why nothing can be said of it, if so.
     pub error: Option<String>,
+}
+
+/// Why a point must stay at the origin: the replica would keep it, and does not have it whole or cannot be asked.
+pub(crate) struct Awaited {
+    pub(crate) why: String,
+    /// It was asked: replicating helps.
+    pub(crate) lacks: bool,
 }
 
 /// A replica of a tier.
@@ -81,45 +90,42 @@ impl<'a> TierReplica<'a> {
         Ok(all)
     }
 
-    /// Of these points, which are proved, those that must stay at the origin for this replica's sake, each with the reason:
-    /// it would keep them and does not have them whole, or cannot be asked.
+    /// Of these points, which are proved, those that must stay at the origin for this replica's sake.
     pub(crate) async fn awaited(
-        self,
+        &mut self,
         origin: &Vault,
         points: &[PointSummary],
         now: &Zoned,
-    ) -> Result<BTreeMap<PointId, String>> {
+    ) -> BTreeMap<PointId, Awaited> {
         let place = self.place;
-        let silent = |error: &Error| format!("the replica {} cannot be asked whether it has it: {error}", place.name);
-        let asked = match self.found {
-            Ok(mut found) => place.wanted(&mut found, points, now).await.map(|wanted| (found, wanted)),
-            Err(error) => Err(error),
+        let silent = |error: &Error| {
+            let why = format!("the replica {} cannot be asked whether it has it: {error}", place.name);
+            Awaited { why, lacks: false }
         };
-        let (found, wanted) = match asked {
-            Ok(asked) => asked,
-            Err(error) => return Ok(points.iter().map(|point| (point.id.clone(), silent(&error))).collect()),
+        let all_silent = |error: &Error| points.iter().map(|point| (point.id.clone(), silent(error))).collect();
+        let found = match &mut self.found {
+            Ok(found) => found,
+            Err(error) => return all_silent(error),
+        };
+        let wanted = match place.wanted(found, points, now).await {
+            Ok(wanted) => wanted,
+            Err(error) => return all_silent(&error),
         };
         let mut awaited = BTreeMap::new();
         for point in points.iter().filter(|point| wanted.contains_key(&point.id)) {
-            let why = match place.lacks(origin, &found, &point.id).await {
+            let why = match place.lacks(origin, found, &point.id).await {
                 Ok(None) => continue,
-                Ok(Some(what)) => format!("not yet copied to {}: {what}", place.name),
+                Ok(Some(what)) => Awaited { why: format!("not yet copied to {}: {what}", place.name), lacks: true },
                 Err(error) => silent(&error),
             };
             awaited.insert(point.id.clone(), why);
         }
-        Ok(awaited)
+        awaited
     }
 
     /// How far it is behind these points of the origin. Whoever copies may be a platform, which knows no order: so all of
     /// the newest one's objects must be there, and if `every` is asked for, of every other's.
-    pub(crate) async fn status(
-        self,
-        origin: &Vault,
-        points: &[PointSummary],
-        now: &Zoned,
-        every: bool,
-    ) -> ReplicaStatus {
+    pub(crate) async fn status(self, origin: &Vault, facts: &TierFacts, now: &Zoned, every: bool) -> ReplicaStatus {
         let mut status = ReplicaStatus {
             replica: self.place.name.to_owned(),
             pending: 0,
@@ -130,7 +136,7 @@ impl<'a> TierReplica<'a> {
             error: None,
         };
         let compared = match self.found {
-            Ok(found) => self.place.compare(origin, found, points, now, every, &mut status).await,
+            Ok(found) => self.place.compare(origin, found, facts, now, every, &mut status).await,
             Err(error) => Err(error),
         };
         status.error = compared.err().map(|error| error.to_string());
@@ -143,14 +149,15 @@ impl Place<'_> {
         &self,
         origin: &Vault,
         mut found: Found<'_>,
-        points: &[PointSummary],
+        facts: &TierFacts,
         now: &Zoned,
         every: bool,
         status: &mut ReplicaStatus,
     ) -> Result<()> {
+        let points = &facts.points;
         let wanted = self.wanted(&mut found, points, now).await?;
         let there: BTreeSet<&PointId> = found.facts.points.iter().map(|point| &point.id).collect();
-        let mut stored = None;
+        let (mut stored, mut pending) = (None, Vec::new());
         for point in points.iter().rev().filter(|point| wanted.contains_key(&point.id)) {
             let is_whole = match (there.contains(&point.id), &status.newest) {
                 (false, _) => false,
@@ -168,20 +175,26 @@ impl Place<'_> {
             if is_whole {
                 status.newest.get_or_insert_with(|| point.id.clone());
             } else {
-                status.pending += 1;
-                status.lag = Some(now.timestamp().duration_since(point.time));
+                pending.push(point);
             }
         }
+        // The oldest that is a point at all tells how far it is behind: what somebody planted at the origin is none.
+        let mut wary = Wary::default();
+        while let Some(oldest) = pending.last() {
+            match wary.point(origin, &oldest.id).await {
+                Err(error) if is_tampering(error.kind()) || error.kind() == ErrorKind::NotFound => drop(pending.pop()),
+                read => {
+                    read?;
+                    status.lag = Some(now.timestamp().duration_since(oldest.time));
+                    break;
+                }
+            }
+        }
+        status.pending = pending.len() as u64;
+        status.ahead = ahead(facts, &found.facts).cloned();
         // What the origin has no more is for the replica to keep.
-        let is_sure = |point: &&PointSummary| point.state != PointState::Doubtful;
-        let newest = found.facts.points.iter().filter(is_sure).map(|point| &point.id).next_back();
-        let last = points.iter().filter(is_sure).map(|point| &point.id).next_back();
-        if newest.is_some_and(|newest| last.is_none_or(|last| last.run < newest.run)) {
-            status.ahead = newest.cloned();
-        }
-        if newest.is_some_and(|newest| !points.iter().any(|point| point.id == *newest)) {
-            status.newest = newest.cloned();
-        }
+        let newest = newest_sure(&found.facts).filter(|newest| !points.iter().any(|point| point.id == **newest));
+        status.newest = newest.cloned().or(status.newest.take());
         Ok(())
     }
 
@@ -238,6 +251,19 @@ impl Place<'_> {
         }
         lacks(self.vault, &origin.read_point(id).await?).await
     }
+}
+
+/// The replica's newest point, where the origin had later than anything that it has now: it was emptied, or set back.
+pub(crate) fn ahead<'a>(origin: &TierFacts, replica: &'a TierFacts) -> Option<&'a PointId> {
+    let newest = newest_sure(replica)?;
+    let is_there =
+        origin.points.iter().any(|point| point.id == *newest) || origin.dying.iter().any(|d| d.id == *newest);
+    (!is_there && newest_sure(origin).is_none_or(|last| last.run < newest.run)).then_some(newest)
+}
+
+fn newest_sure(facts: &TierFacts) -> Option<&PointId> {
+    let sure = facts.points.iter().filter(|point| point.state != PointState::Doubtful);
+    sure.map(|point| &point.id).next_back()
 }
 
 /// What a replica lacks of a point, its manifest and signature proved there, its objects by listing; nothing if it is whole.

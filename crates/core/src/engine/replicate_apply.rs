@@ -185,7 +185,12 @@ impl Replicator {
     async fn refuse_dying(&self, id: &PointId) -> Result<()> {
         match list_run(&self.here, id).await? {
             Some(run) if run.marks.contains(&MarkName::Deleted) => {
-                Err(Error::new(ErrorKind::Refused, "the point is being deleted in the replica").with("point", id))
+                // Also by a mark that does not count here: the pruner may know more signers than this program.
+                let mark = layout::point_file(id, &PointFile::Mark(MarkName::Deleted))?;
+                Err(Error::new(ErrorKind::Refused, "the point is being deleted in the replica")
+                    .with("point", id)
+                    .with("mark", mark)
+                    .advise("if nobody you know marked it, remove the mark there"))
             }
             _ => Ok(()),
         }

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use jiff::Zoned;
 
 use crate::engine::prune_facts::{TierFacts, is_tampering};
-use crate::engine::replicas::lacks;
+use crate::engine::replicas::{ahead, lacks};
 use crate::engine::replicate::{ReplicationPlan, ReplicationStep};
 use crate::error::{ErrorKind, Result};
 use crate::name::{Name, PointId};
@@ -35,11 +35,6 @@ impl<'a> Side<'a> {
     /// The length of a point's manifest.
     fn manifest_bytes(&self, id: &PointId) -> Option<u64> {
         Some(self.lookback.run(self.lookback.place(id)?).manifest.as_ref()?.size)
-    }
-
-    fn newest(&self) -> Option<&PointId> {
-        let sure = self.facts.points.iter().filter(|point| point.state != PointState::Doubtful);
-        sure.map(|point| &point.id).next_back()
     }
 }
 
@@ -91,6 +86,7 @@ pub(crate) async fn compare(
         for i in unproved {
             here.facts.look(&mut here.lookback, i).await?;
         }
+        here.facts.note_doubts(&here.lookback);
     };
     plan.steps.extend(read.into_iter().filter_map(|(id, step)| {
         let reason = chosen.get(&id)?.clone();
@@ -101,17 +97,12 @@ pub(crate) async fn compare(
     // What the policy lets go need not be mended; what turned out to be none is not in it, and must be told.
     let is_kept = |id: &PointId| chosen.contains_key(id) || is_doubtful(&here.facts, id);
     plan.steps.extend(lost.into_iter().filter(|step| is_kept(&step.id)));
-    if let Some(ahead) = ahead(there.newest(), here.newest()) {
-        plan.strange.push(ahead);
+    if let Some(newest) = ahead(&there.facts, &here.facts) {
+        let what = "is newer than any point at the origin: was the origin emptied, or set back?";
+        plan.strange.push(format!("{newest} {what}"));
     }
     plan.strange.extend(there.facts.strange.into_iter().chain(here.facts.strange));
     Ok(())
-}
-
-/// What is to be said where the replica has what the origin had later than anything that it has now.
-pub(crate) fn ahead(origin: Option<&PointId>, replica: Option<&PointId>) -> Option<String> {
-    let newest = replica.filter(|newest| origin.is_none_or(|origin| origin.run < newest.run))?;
-    Some(format!("{newest} is newer than any point at the origin: was the origin emptied, or set back?"))
 }
 
 fn is_doubtful(facts: &TierFacts, id: &PointId) -> bool {

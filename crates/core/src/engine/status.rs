@@ -206,7 +206,7 @@ impl StatusRequest {
         };
         let mut replicas = Vec::new();
         for replica in TierReplica::all(&self.backstay, tier).await? {
-            let told = replica.status(vault, &facts.points, &now, self.copies).await;
+            let told = replica.status(vault, &facts, &now, self.copies).await;
             let behind = bound.and_then(|bound| told.lag.map(|lag| at.duration_since(bound) < lag));
             replicas.push(ReplicaStatus { late: behind == Some(true), ..told });
         }

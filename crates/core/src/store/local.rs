@@ -213,13 +213,14 @@ fn body(root: Arc<Folder>, key: Key, file: File, range: Range<u64>) -> ByteStrea
     Box::pin(stream::try_unfold(state, |(root, key, file, left)| {
         blocking(move || {
             let wanted = left.min(CHUNK);
-            let mut chunk = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
-            let read = (&file).take(wanted).read_to_end(&mut chunk);
-            read.map_err(|error| root.failed("get", key.as_str(), error))?;
-            if chunk.len() as u64 != wanted {
-                let error = Error::new(ErrorKind::Corrupt, "the file was cut while it was read").operation("get");
-                return Err(error.with("key", key));
-            }
+            let mut chunk = vec![0; usize::try_from(wanted).unwrap_or_default()];
+            (&file).read_exact(&mut chunk).map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => {
+                    let error = Error::new(ErrorKind::Corrupt, "the file was cut while it was read").operation("get");
+                    error.with("key", &key)
+                }
+                _ => root.failed("get", key.as_str(), error),
+            })?;
             Ok((wanted > 0).then(|| (Bytes::from(chunk), (root, key, file, left - wanted))))
         })
     }))

@@ -170,7 +170,7 @@ impl Points {
         Err(unasked.name_in(error))
     }
 
-    /// Finds a point by its run's ID alone, or by `SOURCE/TIER/ID`.
+    /// Finds a point by its run's ID alone, or by `SOURCE/TIER/ID`; in a replica too, if the vault was given one.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound); [`Invalid`](ErrorKind::Invalid) for what is no ID.
@@ -180,16 +180,20 @@ impl Points {
         }
         let run: RunId = id.parse()?;
         let mut planted = None;
-        for source in self.sources().await? {
-            for tier in self.tiers(&source).await? {
-                let id = PointId { source: source.clone(), tier, run: run.clone() };
-                match self.get(&id).await {
-                    Err(error) if error.kind() == ErrorKind::NotFound => {}
-                    // Anybody may plant one of this name in another tier.
-                    Err(error) if is_tampering(error.kind()) => {
-                        planted = Some(error);
+        let replicas = self.vault.replicas().iter().map(|replica| replica.vault.clone());
+        for vault in std::iter::once(self.vault.alone()).chain(replicas) {
+            let place = Self { vault, source: self.source.clone() };
+            for source in place.sources().await? {
+                for tier in place.tiers(&source).await? {
+                    let id = PointId { source: source.clone(), tier, run: run.clone() };
+                    match place.vault.read_point(&id).await {
+                        Err(error) if error.kind() == ErrorKind::NotFound => {}
+                        // Anybody may plant one of this name in another tier.
+                        Err(error) if is_tampering(error.kind()) => {
+                            planted = Some(error);
+                        }
+                        other => return other,
                     }
-                    other => return other,
                 }
             }
         }
@@ -211,7 +215,12 @@ impl Points {
         for replica in self.vault.replicas() {
             let there = Self { vault: replica.vault.clone(), source: self.source.clone() };
             newest = match (newest, there.latest_here(&component).await) {
+                (Ok(one), Ok(other)) if one.id.source != other.id.source => {
+                    return Err(several_sources(&component, &one, &other));
+                }
                 (Ok(one), Ok(other)) => Ok(if other.id.run > one.id.run { other } else { one }),
+                // Whose point is meant is not for a replica to choose.
+                (Err(error), _) | (_, Err(error)) if error.kind() == ErrorKind::Invalid => return Err(error),
                 (Err(error), Ok(found)) => {
                     tracing::warn!(%component, replica = %replica.name, %error, "only a replica has it");
                     Ok(found)
@@ -236,10 +245,7 @@ impl Points {
             found.extend(newest);
         }
         if let [first, second, ..] = found.as_slice() {
-            return Err(Error::new(ErrorKind::Invalid, "several sources have this component")
-                .with("component", component)
-                .with("sources", format!("{}, {}", first.id.source, second.id.source))
-                .advise("name one by `source`"));
+            return Err(several_sources(component, first, second));
         }
         found.pop().ok_or_else(|| {
             let error = Error::new(ErrorKind::NotFound, "no point has this component whole")
@@ -253,6 +259,13 @@ impl Points {
             }
         })
     }
+}
+
+fn several_sources(component: &Name, first: &Point, second: &Point) -> Error {
+    Error::new(ErrorKind::Invalid, "several sources have this component")
+        .with("component", component)
+        .with("sources", format!("{}, {}", first.id.source, second.id.source))
+        .advise("name one by `source`")
 }
 
 /// The replicas in which something may be that was not found elsewhere.
