@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use crate::clock::{Clock, SystemClock};
@@ -198,7 +198,7 @@ impl ObjectStore for LocalStore {
                 Ok((!page.is_empty()).then(|| (stream::iter(page.into_iter().map(Ok)), walk)))
             })
         });
-        Box::pin(futures_util::TryStreamExt::try_flatten(pages))
+        Box::pin(pages.try_flatten())
     }
 
     async fn delete(&self, what: &[ObjectRef]) -> Result<Vec<DeleteOutcome>> {
@@ -215,9 +215,9 @@ fn body(root: Arc<Folder>, key: Key, file: File, range: Range<u64>) -> ByteStrea
             let wanted = left.min(CHUNK);
             let mut chunk = vec![0; usize::try_from(wanted).unwrap_or_default()];
             (&file).read_exact(&mut chunk).map_err(|error| match error.kind() {
-                std::io::ErrorKind::UnexpectedEof => {
-                    let error = Error::new(ErrorKind::Corrupt, "the file was cut while it was read").operation("get");
-                    error.with("key", &key)
+                io::ErrorKind::UnexpectedEof => {
+                    let error = Error::new(ErrorKind::Corrupt, "the file was cut while it was read");
+                    error.operation("get").with("key", &key)
                 }
                 _ => root.failed("get", key.as_str(), error),
             })?;

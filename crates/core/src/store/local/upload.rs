@@ -1,8 +1,8 @@
 //! An object that grows part by part in a temporary file.
 
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,11 +23,13 @@ pub(super) struct LocalUpload {
     end: u64,
     /// Parts that were handed in and have not been written.
     missing: Arc<AtomicUsize>,
+    /// One part is written at a time: the file system lets only one write to a file, and who waits there keeps a core busy.
+    turn: Arc<Mutex<()>>,
 }
 
 impl LocalUpload {
     pub(super) fn new(temp: Temp, options: PutOptions) -> Self {
-        Self { temp: Arc::new(temp), options, end: 0, missing: Arc::default() }
+        Self { temp: Arc::new(temp), options, end: 0, missing: Arc::default(), turn: Arc::default() }
     }
 }
 
@@ -36,9 +38,10 @@ impl Upload for LocalUpload {
     fn part(&mut self, data: Bytes) -> BoxFuture<'static, Result<()>> {
         let at = self.end;
         self.end += data.len() as u64;
-        let (temp, missing) = (Arc::clone(&self.temp), Arc::clone(&self.missing));
+        let (temp, missing, turn) = (Arc::clone(&self.temp), Arc::clone(&self.missing), Arc::clone(&self.turn));
         missing.fetch_add(1, Ordering::Relaxed);
         Box::pin(blocking(move || {
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
             temp.write(&data, at).map_err(|error| temp.failed("part", error))?;
             missing.fetch_sub(1, Ordering::Release);
             Ok(())
