@@ -5,42 +5,23 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use backstay::engine::{PruneAction, Replicator};
-use backstay::{Backstay, BackupReport, Clock, ErrorKind, Keep, LocalStore, PointId, Tier, Vault};
-use backstay_testkit::{ManualClock, SeededRandom};
-use jiff::{SignedDuration, Span, Timestamp};
+use backstay::{Backstay, BackupReport, ErrorKind, Keep, LocalStore, PointId, Tier, Vault};
+use backstay_testkit::SeededRandom;
+use jiff::{SignedDuration, Span};
 use support::pair::Pair;
+use support::skewed::Skewed;
 use support::{World, exporter, inline_budget, restored};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const YEAR: SignedDuration = SignedDuration::from_hours(365 * 24);
 const TEXT: &[u8] = b"content";
 
-/// A host's clock: the true one, and how far it is off.
-#[derive(Clone, Debug)]
-struct Off(ManualClock, SignedDuration);
-
-#[async_trait]
-impl Clock for Off {
-    fn now(&self) -> Timestamp {
-        self.0.now() + self.1
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.0.monotonic()
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        self.0.sleep(duration).await;
-    }
-}
-
 /// A program on a host whose clock is off; it keeps a week.
 async fn host(world: &World, off: SignedDuration, seed: u64) -> Backstay {
     let vault = Vault::open(world.store.clone())
         .keyring(&world.keyring)
-        .clock(Off(world.clock.clone(), off))
+        .clock(Skewed { clock: world.clock.clone(), by: off })
         .random(SeededRandom::new(seed))
         .budget(inline_budget());
     Backstay::builder("prod-eu", vault.build().await.expect("it opens"))
@@ -122,7 +103,7 @@ async fn a_store_whose_clock_leaps_lets_nothing_be_pruned() {
     for leap in [YEAR, -YEAR] {
         let mut world = World::new(5).await;
         let points = days(&world, &host(&world, SignedDuration::ZERO, 20).await, 10).await;
-        world.store = world.store.clone().with_clock(Arc::new(Off(world.clock.clone(), leap)));
+        world.store = world.store.clone().with_clock(Arc::new(Skewed { clock: world.clock.clone(), by: leap }));
         let backstay = host(&world, SignedDuration::ZERO, 21).await;
         let error = backstay.prune("daily").plan().await.expect_err("the clocks disagree");
         assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
@@ -163,7 +144,10 @@ async fn a_replicator_whose_clock_is_a_year_off_copies_the_same() {
         pair.world.clock.advance(30 * DAY);
         // Under a wrong clock from the very first call.
         let open = |builder: backstay::vault::VaultBuilder| {
-            builder.clock(Off(pair.world.clock.clone(), off)).random(SeededRandom::new(9)).budget(inline_budget())
+            builder
+                .clock(Skewed { clock: pair.world.clock.clone(), by: off })
+                .random(SeededRandom::new(9))
+                .budget(inline_budget())
         };
         let (id, signers) = (pair.world.keyring.vault_id(), pair.world.keyring.allowed_signers());
         let origin = open(Vault::open_read_only(pair.world.store.clone()).trust(signers.clone()));
@@ -192,7 +176,7 @@ async fn a_replicator_whose_clock_is_a_year_off_copies_the_same() {
 #[tokio::test(start_paused = true)]
 async fn a_copy_that_a_store_took_in_before_the_point_was_made_is_doubtful() {
     let (mut pair, points) = Pair::with_points(1, 1, TEXT).await;
-    pair.store = pair.store.clone().with_clock(Arc::new(Off(pair.world.clock.clone(), -YEAR)));
+    pair.store = pair.store.clone().with_clock(Arc::new(Skewed { clock: pair.world.clock.clone(), by: -YEAR }));
     assert_eq!(pair.replicate().await.copied, points);
     let error = pair.left().await.points().latest("db").await.expect_err("in doubt");
     assert_eq!(error.context("doubtful"), Some("1"), "{error}");

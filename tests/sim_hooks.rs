@@ -135,13 +135,13 @@ async fn a_cancelled_run_says_truly_whether_its_point_exists() {
             async move { world.open(opening, 5).await }
         });
         while !opened.is_finished() {
-            gates.settled().await.into_iter().for_each(|program| gates.step(program));
+            gates.step_all().await;
         }
         let vault = opened.await.expect("no panic").expect("it opens");
         let backstay = program(vault, exporter(&[("rows", TEXT)]));
         let handle = backstay.backup("daily").start();
         for _ in 0..n {
-            gates.settled().await.into_iter().for_each(|program| gates.step(program));
+            gates.step_all().await;
         }
         gates.settled().await;
         handle.cancel();

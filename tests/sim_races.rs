@@ -244,12 +244,12 @@ async fn a_hold_that_comes_before_the_tombstone_leaves_none() {
             async move { world.open(store, 50).await }
         });
         while !opening.is_finished() {
-            gates.settled().await.into_iter().for_each(|program| gates.step(program));
+            gates.step_all().await;
         }
         let backstay = program(opening.await.expect("no panic").expect("it opens"), exporter(&[]));
         let pruning = tokio::spawn(async move { backstay.prune("daily").plan().await?.apply().await });
         for _ in 0..k {
-            gates.settled().await.into_iter().for_each(|program| gates.step(program));
+            gates.step_all().await;
         }
         gates.settled().await;
         let tombstone = format!("points/{}.deleted", points[0]);

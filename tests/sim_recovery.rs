@@ -3,45 +3,25 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use backstay::engine::RecoveryOptions;
 use backstay::store::{ObjectStore, Operation};
 use backstay::vault::Role;
-use backstay::{Backstay, BackupReport, Clock, ErrorKind, Keep, PointId, Tier, Vault};
+use backstay::{Backstay, BackupReport, ErrorKind, Keep, PointId, Tier, Vault};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
-use backstay_testkit::{EventLog, ManualClock, SeededRandom};
-use jiff::{SignedDuration, Timestamp};
+use backstay_testkit::{EventLog, SeededRandom};
+use jiff::SignedDuration;
 use support::pair::Pair;
+use support::skewed::Skewed;
 use support::{World, exporter, inline_budget, program, restored, three_points};
 
 const TEXT: &[u8] = b"what the table holds";
-
-/// A host's clock: the true one, and how far it is ahead.
-#[derive(Clone, Debug)]
-struct Ahead(ManualClock, SignedDuration);
-
-#[async_trait]
-impl Clock for Ahead {
-    fn now(&self) -> Timestamp {
-        self.0.now() + self.1
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.0.monotonic()
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        self.0.sleep(duration).await;
-    }
-}
 
 /// What a host makes whose clock is so far ahead.
 async fn backup_ahead(world: &World, ahead: SignedDuration, seed: u64) -> PointId {
     let vault = Vault::open(world.store.clone())
         .keyring(&world.keyring)
-        .clock(Ahead(world.clock.clone(), ahead))
+        .clock(Skewed { clock: world.clock.clone(), by: ahead })
         .random(SeededRandom::new(seed))
         .budget(inline_budget());
     let backstay = program(vault.build().await.expect("it opens"), exporter(&[("rows", TEXT)]));

@@ -147,7 +147,7 @@ async fn what_was_marked_here_meanwhile_is_not_called_copied() {
         tokio::spawn(async move { pair.copy(pair.world.store.clone(), to).await })
     };
     while pair.keys("copies/").await.is_empty() {
-        gates.settled().await.into_iter().for_each(|program| gates.step(program));
+        gates.step_all().await;
     }
     let later = program(pair.world.vault().await, exporter(&[("rows", TEXT)]));
     for _ in 0..2 {

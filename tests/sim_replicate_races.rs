@@ -126,7 +126,7 @@ async fn nothing_is_committed_whose_bytes_are_gone_by_then() {
         tokio::spawn(async move { pair.copy(pair.world.store.clone(), to).await })
     };
     while pair.keys("copies/").await.is_empty() {
-        gates.settled().await.into_iter().for_each(|program| gates.step(program));
+        gates.step_all().await;
     }
     pair.remove(&pair.keys("items/").await.remove(0)).await;
     gates.open();

@@ -9,16 +9,16 @@ mod truth;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use backstay::store::layer::{Observe, StoreCall};
 use backstay::vault::VaultBuilder;
-use backstay::{Backstay, Clock, Keep, Keyring, MemoryStore, Result, Tier, Vault};
+use backstay::{Backstay, Keep, Keyring, MemoryStore, Result, Tier, Vault};
 use backstay_testkit::fault::{FaultyStore, Rule};
 use backstay_testkit::mock::{ExportScript, MockExporter};
 use backstay_testkit::{ManualClock, SeededRandom};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::support::pair::Pair;
+use crate::support::skewed::Skewed;
 use crate::support::{World, inline_budget, world_on};
 use act::Act;
 use copies::Copies;
@@ -40,28 +40,6 @@ pub(crate) struct Chaos {
     calls: Arc<Mutex<Vec<String>>>,
     /// So many programs were started.
     started: u64,
-}
-
-/// The true clock, off by a fixed time.
-#[derive(Clone, Debug)]
-struct Skewed {
-    clock: ManualClock,
-    by: SignedDuration,
-}
-
-#[async_trait]
-impl Clock for Skewed {
-    fn now(&self) -> Timestamp {
-        self.clock.now() + self.by
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.clock.monotonic()
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        self.clock.sleep(duration).await;
-    }
 }
 
 impl Chaos {

@@ -73,6 +73,11 @@ impl Gates {
         programs
     }
 
+    /// Lets each program that waits take a step.
+    pub async fn step_all(&self) {
+        self.settled().await.into_iter().for_each(|program| self.step(program));
+    }
+
     /// Lets the oldest call of this program take its next step.
     pub fn step(&self, program: usize) {
         let mut state = self.0.lock().expect("no panic under the lock");

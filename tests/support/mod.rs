@@ -7,6 +7,7 @@ pub mod dead;
 pub mod gate;
 pub mod pair;
 pub mod saved;
+pub mod skewed;
 pub mod steps;
 pub mod whole;
 
@@ -66,12 +67,7 @@ impl World {
     }
 
     pub async fn keys(&self, prefix: &str) -> Vec<String> {
-        let listing = self.store.list(&Prefix::new(prefix).expect("a prefix"), &ListOptions::default());
-        let found = listing.try_collect::<Vec<_>>().await.expect("memory lists");
-        found
-            .into_iter()
-            .filter_map(|entry| if let ListEntry::Object(meta) = entry { Some(meta.key.to_string()) } else { None })
-            .collect()
+        keys_in(&self.store, prefix).await
     }
 
     pub async fn read(&self, key: &str) -> Vec<u8> {
@@ -139,6 +135,16 @@ pub fn program(vault: Vault, exporter: MockExporter) -> Backstay {
         .tier(Tier::new("daily").keep(Keep::last(2)))
         .build()
         .expect("the program is well formed")
+}
+
+/// What lies in a store under a prefix.
+pub async fn keys_in(store: &MemoryStore, prefix: &str) -> Vec<String> {
+    let listing = store.list(&Prefix::new(prefix).expect("a prefix"), &ListOptions::default());
+    let found = listing.try_collect::<Vec<_>>().await.expect("memory lists");
+    found
+        .into_iter()
+        .filter_map(|entry| if let ListEntry::Object(meta) = entry { Some(meta.key.to_string()) } else { None })
+        .collect()
 }
 
 /// A world with so many plants, a minute apart.

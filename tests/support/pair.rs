@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use backstay::engine::{ReplicationReport, Replicator};
-use backstay::store::{Key, ListEntry, ListOptions, ObjectStore, ObjectStoreExt, Prefix, PutOptions};
+use backstay::store::{Key, ObjectStore, ObjectStoreExt, PutOptions};
 use backstay::{Backstay, Keep, Keyring, MemoryStore, PointId, Result, Tier, Vault};
 use backstay_testkit::SeededRandom;
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 
-use super::{World, exporter, inline_budget, world_on};
+use super::{World, exporter, inline_budget, keys_in, world_on};
 
 #[derive(Clone)]
 pub struct Pair {
@@ -119,12 +118,7 @@ impl Pair {
     }
 
     pub async fn keys(&self, prefix: &str) -> Vec<String> {
-        let listing = self.store.list(&Prefix::new(prefix).expect("a prefix"), &ListOptions::default());
-        let found = listing.try_collect::<Vec<_>>().await.expect("memory lists");
-        found
-            .into_iter()
-            .filter_map(|entry| if let ListEntry::Object(meta) = entry { Some(meta.key.to_string()) } else { None })
-            .collect()
+        keys_in(&self.store, prefix).await
     }
 
     pub async fn read(&self, key: &str) -> Vec<u8> {

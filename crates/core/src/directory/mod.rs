@@ -72,9 +72,9 @@ const FORMAT: &str = "tar";
 /// archive names a path twice, the first stays.
 ///
 /// A file appears under its name only when it is whole. An interrupted import is finished by running it again; until then
-/// the target takes no other one. The super-user restores owners by number; anybody else becomes the owner, set-user-ID and set-group-ID bits are then
-/// dropped, and the report says so. [`ImportOptions::only`](crate::source::ImportOptions) takes globs as
-/// [`DirectoryOptions::exclude`] does.
+/// the target takes no other one. The super-user restores owners by number; anybody else becomes the owner, set-user-ID and
+/// set-group-ID bits are then dropped, and the report says so. [`ImportOptions::only`](crate::source::ImportOptions) takes
+/// globs as [`DirectoryOptions::exclude`] does.
 ///
 /// Nothing is written through a symbolic link or outside the target, whatever the archive says.
 ///

@@ -21,18 +21,6 @@ impl Vault {
             .advise("set the wrong one of them; what is old cannot be told before"))
     }
 
-    /// Every key under a prefix.
-    pub(crate) async fn keys(&self, prefix: &Prefix) -> Result<Vec<Key>> {
-        let mut keys = Vec::new();
-        let mut listing = self.store().list(prefix, &ListOptions::default());
-        while let Some(entry) = listing.next().await {
-            if let ListEntry::Object(meta) = entry? {
-                keys.push(meta.key);
-            }
-        }
-        Ok(keys)
-    }
-
     /// Deletes keys in order, on a versioned store every version of each.
     pub(crate) async fn delete_keys(&self, keys: impl IntoIterator<Item = Key>) -> Result<()> {
         let versioned = self.store().capabilities().versions;

@@ -14,7 +14,7 @@ use crate::engine::verify::complaints;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, RunId};
 use crate::source::Facts;
-use crate::store::{ListEntry, ListOptions, Prefix};
+use crate::store::Key;
 use crate::vault::details::DetailLine;
 use crate::vault::items::details;
 use crate::vault::layout::{self, MarkName};
@@ -186,8 +186,8 @@ async fn explain_in(vault: &Vault, through: &Vault, place: String, id: &PointId)
         components: manifest.components.iter().map(ExplainedComponent::from).collect(),
         complaints: Vec::new(),
         marks: Vec::new(),
-        proofs: keys(vault, &layout::proofs_of(id)?).await?,
-        copies: keys(vault, &layout::copies_of(id)?).await?,
+        proofs: in_words(vault.keys(&layout::proofs_of(id)?).await?),
+        copies: in_words(vault.keys(&layout::copies_of(id)?).await?),
         doubt: doubt_of(vault, &point).await?,
         retention: None,
         configuration: None,
@@ -222,15 +222,8 @@ async fn explain_in(vault: &Vault, through: &Vault, place: String, id: &PointId)
     Ok(explanation)
 }
 
-async fn keys(vault: &Vault, prefix: &Prefix) -> Result<Vec<String>> {
-    let mut keys = Vec::new();
-    let mut listing = vault.store().list(prefix, &ListOptions::default());
-    while let Some(entry) = listing.next().await {
-        if let ListEntry::Object(meta) = entry? {
-            keys.push(meta.key.to_string());
-        }
-    }
-    Ok(keys)
+fn in_words(keys: Vec<Key>) -> Vec<String> {
+    keys.iter().map(Key::to_string).collect()
 }
 
 impl Explanation {

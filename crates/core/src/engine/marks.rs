@@ -85,8 +85,9 @@ impl Vault {
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if nothing of the point was deleted; [`Untrusted`](ErrorKind::Untrusted) or
-    /// [`Corrupt`](ErrorKind::Corrupt) if it was also overwritten: [`as_of`](Self::as_of) reads it; [`Refused`](ErrorKind::Refused) once its manifest
-    /// is gone, and in the last hour of the grace, by the store's time, because the deletion may be about to begin.
+    /// [`Corrupt`](ErrorKind::Corrupt) if it was also overwritten: [`as_of`](Self::as_of) reads it;
+    /// [`Refused`](ErrorKind::Refused) once its manifest is gone, and in the last hour of the grace, by the store's time,
+    /// because the deletion may be about to begin.
     pub async fn undelete(&self, point: &PointId) -> Result<()> {
         // Nothing is signed here, but taking back is for who may delete.
         self.signer(Purpose::Delete)?;

@@ -18,6 +18,7 @@ use crate::vault::manifest::Outcome;
 
 /// So many options are told if nothing else is said.
 const TOLD: usize = 20;
+
 /// The options of a recovery that are asked for; await it.
 #[must_use = "nothing is looked at before this is awaited"]
 pub struct OptionsRequest {

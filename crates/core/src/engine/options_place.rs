@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::options::{RecoveryOption, RecoveryOptions};
-use crate::engine::prune_facts::{hold_now, may_go_from};
+use crate::engine::prune_facts::{hold_now, is_tampering, may_go_from};
 use crate::engine::prune_proof::flood;
 use crate::error::{ErrorKind, Result};
 use crate::name::{Name, PointId};
@@ -102,21 +102,19 @@ pub(super) async fn look_into(
                     false => in_vain += vain,
                 }
             }
-            Err(error) => match error.kind() {
-                // Void, or deleted meanwhile.
-                ErrorKind::NotFound => in_vain += vain,
-                ErrorKind::Untrusted | ErrorKind::Corrupt | ErrorKind::Unsupported => {
-                    tier.pass_over(candidate.i);
-                    // What costs nothing does not count, or a flood of plants would hide all that serves.
-                    if tier.is_plant(candidate.i) {
-                        plants.push(candidate.id);
-                        continue;
-                    }
-                    report.problems.push(format!("{name}: {}: {error}", candidate.id));
-                    in_vain += vain;
+            // Void, or deleted meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => in_vain += vain,
+            Err(error) if is_tampering(error.kind()) => {
+                tier.pass_over(candidate.i);
+                // What costs nothing does not count, or a flood of plants would hide all that serves.
+                if tier.is_plant(candidate.i) {
+                    plants.push(candidate.id);
+                    continue;
                 }
-                _ => return Err(error),
-            },
+                report.problems.push(format!("{name}: {}: {error}", candidate.id));
+                in_vain += vain;
+            }
+            Err(error) => return Err(error),
         }
     }
     report.older += rest.len() as u64;

@@ -79,11 +79,12 @@ pub enum PruneAction {
     Keep,
     /// It gets a tombstone; its bytes stay until the grace is over.
     Tombstone,
-    /// It has one, and the grace is not over.
+    /// It has one, and the grace is not over; or a replica that would keep it cannot be asked.
     Wait,
     /// Its grace is over: its bytes go.
     Delete,
-    /// The deletion is taken back: somebody holds it now, or its grace is over and what stood for it is gone or damaged.
+    /// The deletion is taken back: somebody holds it now, or its grace is over and what stood for it is gone or damaged, or
+    /// a replica that would keep it lacks it.
     Undelete,
 }
 
@@ -268,8 +269,8 @@ impl PruneRequest {
 }
 
 impl PlannedPrune {
-    /// Does what the plan says, point by point; looks again before each step and leaves what is held or locked meanwhile. May be
-    /// interrupted: a later plan goes on where it stopped.
+    /// Does what the plan says, point by point; looks again before each step and leaves what is held or locked meanwhile.
+    /// May be interrupted: a later plan goes on where it stopped.
     ///
     /// # Errors
     /// What ended it. Points that could not be deleted make it [`Partial`](ErrorKind::Partial), with the report as

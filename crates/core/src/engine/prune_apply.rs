@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -15,13 +14,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observers};
 use crate::name::{PointId, RunId};
 use crate::source::Problem;
-use crate::store::{Key, ListEntry, ListOptions};
+use crate::store::Key;
 use crate::vault::Vault;
 use crate::vault::history::Act;
 use crate::vault::layout::{self, MarkName, PointFile};
 use crate::vault::manifest::MAX_MANIFEST_BYTES;
 use crate::vault::mark::{Mark, MarkKind, VerifiedMark, WorkList};
 use crate::vault::points::list_run;
+use crate::vault::prove::stored_objects;
 
 /// What a prune did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -212,16 +212,8 @@ impl Pruner<'_> {
 
     /// Everything stored under the point's ID, whichever attempt wrote it.
     async fn stored(&self, id: &PointId) -> Result<(Vec<Key>, u64)> {
-        let (mut keys, mut bytes) = (Vec::new(), 0);
-        for prefix in [layout::items_of(id)?, layout::details_of(id)?] {
-            let mut listing = self.vault.store().list(&prefix, &ListOptions::default());
-            while let Some(entry) = listing.next().await {
-                if let ListEntry::Object(meta) = entry? {
-                    keys.push(meta.key);
-                    bytes += meta.size;
-                }
-            }
-        }
-        Ok((keys, bytes))
+        let stored = stored_objects(self.vault.store(), id).await?;
+        let bytes = stored.iter().map(|meta| meta.size).sum();
+        Ok((stored.into_iter().map(|meta| meta.key).collect(), bytes))
     }
 }

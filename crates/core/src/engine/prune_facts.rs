@@ -1,6 +1,6 @@
 //! What prune must know of a tier before it decides: which points stand, which are held, doubtful or on their way out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
@@ -37,6 +37,8 @@ pub(crate) struct TierFacts {
     pub(crate) dying: Vec<Dying>,
     /// Keys that are nobody's, marks that do not count and points that are none, in words.
     pub(crate) strange: Vec<String>,
+    /// Those whose lock was looked for: once a plan, however often it is decided anew.
+    asked_for_lock: BTreeSet<PointId>,
     wary: Wary,
 }
 
@@ -54,6 +56,15 @@ pub(crate) struct Dying {
 impl TierFacts {
     pub(crate) async fn gather(vault: &Vault, source: &Name, tier: &Name) -> Result<Self> {
         let (listed, strangers) = list_tier_and_strangers(vault, source, tier).await?;
+        Self::of(vault, listed, strangers).await
+    }
+
+    /// The same of a listing, oldest run first, with the keys in it that are nobody's.
+    pub(crate) async fn of(
+        vault: &Vault,
+        listed: impl IntoIterator<Item = Listed>,
+        strangers: Vec<String>,
+    ) -> Result<Self> {
         let mut facts = Self { strange: strangers, ..Self::default() };
         for run in listed {
             facts.add(vault, run).await?;
@@ -134,7 +145,9 @@ impl TierFacts {
     pub(crate) async fn find_locked(&mut self, vault: &Vault, now: Timestamp, decisions: &[Decision]) -> Result<bool> {
         let mut found = false;
         for decision in decisions.iter().filter(|decision| decision.action == Action::Expire) {
-            if let Some(lock) = lock_now(vault, &decision.id, now).await? {
+            if self.asked_for_lock.insert(decision.id.clone())
+                && let Some(lock) = lock_now(vault, &decision.id, now).await?
+            {
                 self.protected.insert(decision.id.clone(), lock);
                 found = true;
             }
@@ -247,7 +260,7 @@ pub(crate) fn tampering(observers: &Observers, strange: &[String]) {
     strange.iter().for_each(|what| observers.emit(&Event::Tampering { what: what.clone() }));
 }
 
-/// Whether the tombstone's grace is over.
+/// When the tombstone's grace is over.
 pub(crate) fn may_go_from(tombstone: &VerifiedMark) -> Option<Timestamp> {
     match &tombstone.mark.says {
         MarkKind::Deletion(work) => Some(work.not_before),

@@ -64,8 +64,25 @@ impl TierFacts {
         Ok(self.note_doubts(lookback) || changed)
     }
 
+    /// Reads those of the points that are wanted and were not read yet, and compares them. Says whether there was one.
+    pub(crate) async fn prove(
+        &mut self,
+        lookback: &mut Lookback<'_>,
+        is_wanted: impl Fn(&PointId) -> bool,
+    ) -> Result<bool> {
+        let is_unproved = |i: &usize| lookback.known(*i).is_none() && is_wanted(&self.points[*i].id);
+        let unproved: Vec<usize> = (0..self.points.len()).filter(is_unproved).collect();
+        for i in &unproved {
+            self.look(lookback, *i).await?;
+        }
+        if !unproved.is_empty() {
+            self.note_doubts(lookback);
+        }
+        Ok(!unproved.is_empty())
+    }
+
     /// Takes those that were read for doubtful that do not measure up to others that were. Says whether one is news.
-    pub(crate) fn note_doubts(&mut self, lookback: &Lookback<'_>) -> bool {
+    fn note_doubts(&mut self, lookback: &Lookback<'_>) -> bool {
         let doubts = lookback.doubts(self.points.len());
         doubts.into_iter().fold(false, |changed, (i, why)| self.doubt(i, why) || changed)
     }

@@ -226,18 +226,10 @@ impl Place<'_> {
             let mut all: Vec<PointSummary> = own.chain(points).cloned().collect();
             all.sort_unstable_by(|a, b| a.id.run.cmp(&b.id.run));
             let wanted = would_keep(Some(self.keep), &all, now);
-            let is_unproved = |i: &usize| {
-                let id = &found.facts.points[*i].id;
-                wanted.contains_key(id) && !asked.contains(id) && found.lookback.known(*i).is_none()
-            };
-            let unproved: Vec<usize> = (0..found.facts.points.len()).filter(is_unproved).collect();
-            if unproved.is_empty() {
+            let is_wanted = |id: &PointId| wanted.contains_key(id) && !asked.contains(id);
+            if !found.facts.prove(&mut found.lookback, is_wanted).await? {
                 return Ok(wanted);
             }
-            for i in unproved {
-                found.facts.look(&mut found.lookback, i).await?;
-            }
-            found.facts.note_doubts(&found.lookback);
         }
     }
 

@@ -13,15 +13,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::name::{Name, PointId, base32};
 use crate::source::Problem;
-use crate::store::{Key, ListEntry, ListOptions, PutOptions};
+use crate::store::{Key, PutOptions};
 use crate::vault::Vault;
 use crate::vault::copy::{CopyRecord, copy_object};
 use crate::vault::custodians::MAX_KEY_FILE_BYTES;
 use crate::vault::layout::{self, KeyFile, MarkName, PointFile};
+use crate::vault::list::objects;
 use crate::vault::manifest::{MAX_MANIFEST_BYTES, Manifest, ObjectEntry, Status};
 use crate::vault::points::list_run;
 use crate::vault::prove::{not_listed, prove_object};
-use crate::vault::settle::{is_unsure, put_new};
+use crate::vault::settle::put_new;
 use crate::vault::signed::{MAX_SIGNATURE_BYTES, Purpose, Verified};
 
 /// So many sealed keys of an epoch are copied, the oldest: nobody has more custodians, and anybody can plant such files.
@@ -167,19 +168,9 @@ impl Replicator {
             return Err(Error::new(ErrorKind::Conflict, what).with("key", key).advise("replicate again"));
         }
         let key = layout::manifest(id)?;
-        match store.put(&key, found.bytes.clone(), &PutOptions::default().with_sha256(found.sha256)).await {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists || is_unsure(&error) => {
-                match self.here.get_small(&key, MAX_MANIFEST_BYTES).await {
-                    Ok((_, there)) if Sha256::of(&there) == found.sha256 => Ok(()),
-                    Ok(_) => Err(Error::new(ErrorKind::AlreadyExists, "the replica has another manifest of this name")
-                        .with("key", key)
-                        .because(error)),
-                    // What cannot be settled stays as unsure as it was.
-                    Err(_) => Err(error),
-                }
-            }
-            other => other.map(drop),
-        }
+        let (options, other) =
+            (PutOptions::default().with_sha256(found.sha256), "the replica has another manifest of this name");
+        self.here.put_known(&key, &found.bytes, MAX_MANIFEST_BYTES, &options, other).await.map(drop)
     }
 
     async fn refuse_dying(&self, id: &PointId) -> Result<()> {
@@ -258,15 +249,9 @@ fn with_tail(custodian: &Name, sealed: &Bytes) -> Result<Name> {
 
 /// What lies under `keys/`, the oldest first.
 async fn list_keys(vault: &Vault) -> Result<Vec<Key>> {
-    let mut keys = Vec::new();
-    let mut listing = vault.store().list(&layout::epoch_keys()?, &ListOptions::default());
-    while let Some(entry) = listing.next().await {
-        if let ListEntry::Object(meta) = entry? {
-            keys.push((meta.last_modified, meta.key));
-        }
-    }
-    keys.sort();
-    Ok(keys.into_iter().map(|(_, key)| key).collect())
+    let mut files = objects(vault.store(), &layout::epoch_keys()?).await?;
+    files.sort_by_key(|meta| (meta.last_modified, meta.key.clone()));
+    Ok(files.into_iter().map(|meta| meta.key).collect())
 }
 
 fn epoch_of(key: &Key) -> Option<Name> {

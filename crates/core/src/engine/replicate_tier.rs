@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::StreamExt;
 use jiff::Zoned;
 
 use crate::engine::prune_facts::{TierFacts, is_tampering};
@@ -12,8 +11,6 @@ use crate::error::{ErrorKind, Result};
 use crate::name::{Name, PointId};
 use crate::retention::{Action, PointState, PointSummary, RetentionPolicy};
 use crate::source::Problem;
-use crate::store::{ListEntry, ListOptions};
-use crate::vault::layout;
 use crate::vault::lookback::Lookback;
 use crate::vault::prove::stored_by_run;
 use crate::vault::{Status, Vault};
@@ -72,21 +69,14 @@ pub(crate) async fn compare(
         // true one.
         let unread = new.iter().map(|point| &point.id).filter(|id| wanted.contains_key(*id) && !read.contains_key(*id));
         let unread: Vec<PointId> = unread.cloned().collect();
-        let is_unproved =
-            |i: &usize| wanted.contains_key(&here.lookback.run(*i).id) && here.lookback.known(*i).is_none();
-        let unproved: Vec<usize> = (0..here.lookback.len()).filter(is_unproved).collect();
-        let unproved = if policy.is_some() { unproved } else { Vec::new() };
-        if unread.is_empty() && unproved.is_empty() {
+        let is_wanted = |id: &PointId| policy.is_some() && wanted.contains_key(id);
+        if !here.facts.prove(&mut here.lookback, is_wanted).await? && unread.is_empty() {
             plan.unwanted += new.iter().filter(|point| !wanted.contains_key(&point.id)).count() as u64;
             break wanted;
         }
         for id in unread {
             there.read(&id, &mut new, &mut read, plan).await?;
         }
-        for i in unproved {
-            here.facts.look(&mut here.lookback, i).await?;
-        }
-        here.facts.note_doubts(&here.lookback);
     };
     plan.steps.extend(read.into_iter().filter_map(|(id, step)| {
         let reason = chosen.get(&id)?.clone();
@@ -156,7 +146,7 @@ async fn lost(there: &Side<'_>, here: &Side<'_>, known: &[PointSummary]) -> Resu
     let Some(PointSummary { id: PointId { source, tier, .. }, .. }) = known.first() else { return Ok(lost) };
     let stored_there = stored_by_run(there.vault.store(), source, tier).await?;
     let stored_here = stored_by_run(here.vault.store(), source, tier).await?;
-    let copied = copied(here.vault, source, tier).await?;
+    let copied = here.vault.copied_runs(source, tier, None).await?;
     for PointSummary { id, .. } in known {
         let is_equal = stored_here.get(id) == stored_there.get(id)
             && here.manifest_bytes(id) == there.manifest_bytes(id)
@@ -177,18 +167,6 @@ async fn lost(there: &Side<'_>, here: &Side<'_>, known: &[PointSummary]) -> Resu
         lost.push(ReplicationStep::new(point, format!("it is not whole here any more: {what}")));
     }
     Ok(lost)
-}
-
-/// The points that have a copy record.
-async fn copied(vault: &Vault, source: &Name, tier: &Name) -> Result<BTreeSet<PointId>> {
-    let mut copied = BTreeSet::new();
-    let mut listing = vault.store().list(&layout::copies_of_tier(source, tier)?, &ListOptions::default());
-    while let Some(entry) = listing.next().await {
-        if let ListEntry::Object(meta) = entry? {
-            copied.extend(layout::copied_run(&meta.key));
-        }
-    }
-    Ok(copied)
 }
 
 /// The points that a replica with this retention would keep, each with the reason; doubtful ones are for nobody.

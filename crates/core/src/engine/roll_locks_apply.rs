@@ -121,14 +121,13 @@ impl Stored {
 /// The signatures that make the point count.
 async fn signatures(vault: &Vault, store: &dyn ObjectStore, point: &Point) -> Result<Vec<Key>> {
     let prefix = layout::signatures(&point.id, SIGNED_POINT, &point.sha256)?;
-    let trusted: Vec<String> = vault.trust().iter().map(|line| line.key.id()).collect();
+    let trusted = vault.trust().key_ids();
     let keys = store.list(&prefix, &ListOptions::default()).try_filter_map(|line| {
         let key = match line {
             ListEntry::Object(meta) => Some(meta.key),
             ListEntry::Folder(_) => None,
         };
-        let by_trusted =
-            |key: &Key| layout::signature_key_id(&prefix, key).is_some_and(|id| trusted.iter().any(|t| t == id));
+        let by_trusted = |key: &Key| layout::signature_key_id(&prefix, key).is_some_and(|id| trusted.contains(id));
         std::future::ready(Ok(key.filter(by_trusted)))
     });
     keys.try_collect().await

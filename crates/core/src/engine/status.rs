@@ -123,7 +123,6 @@ impl StatusRequest {
         for tier in &self.backstay.tiers {
             let (status, found) = self.tier(tier, at, &retired, &mut strange).await?;
             held.extend(found);
-            strange.extend(SweepFacts::gather(&self.backstay, &status.tier).await?.strange);
             tiers.push(status);
         }
         let mut unmanaged = Vec::new();
@@ -159,7 +158,8 @@ impl StatusRequest {
     ) -> Result<(TierStatus, BTreeSet<Name>)> {
         let vault = &self.backstay.vault;
         let name: Name = tier.name.parse()?;
-        let mut facts = TierFacts::gather(vault, &self.backstay.source, &name).await?;
+        let sweep = SweepFacts::gather(&self.backstay, &name).await?;
+        let mut facts = TierFacts::of(vault, sweep.listed.into_values(), sweep.strangers).await?;
         let mut lookback = facts.lookback(vault);
         let mut covered = facts.components(&self.backstay, tier, &mut lookback).await?;
         if self.backstay.components.is_empty() {
@@ -195,6 +195,7 @@ impl StatusRequest {
             }
         }
         strange.append(&mut facts.strange);
+        strange.extend(sweep.strange);
         let now = at.to_zoned(tier.zone()?);
         let bound = tier.rpo.and_then(|rpo| now.checked_sub(rpo).ok()).map(|bound| bound.timestamp());
         let component = |component: &Name| {

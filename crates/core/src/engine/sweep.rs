@@ -31,8 +31,8 @@ const GRACE: Duration = Duration::from_secs(24 * 3600);
 /// A sweep that is asked for: make its plan, look at it, apply it.
 ///
 /// It acts on run records, and on what a prune left that stopped at its very end: what no record names is listed for a
-/// person, but for unfinished uploads, which no reader ever sees. A run for whose commit there is a signature and no manifest is left too: it may have made a point that somebody
-/// took away.
+/// person, but for unfinished uploads, which no reader ever sees. A run for whose commit there is a signature and no
+/// manifest is left too: it may have made a point that somebody took away.
 ///
 /// An attempt is dead when the store's time is past the time in its record's name, and past the
 /// [longest run](crate::Limits::longest_run) from both the moment at which the store got the record and the run's ID. Records

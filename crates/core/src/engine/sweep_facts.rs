@@ -10,7 +10,8 @@ use crate::name::{Name, PointId, Tag};
 use crate::store::{ListEntry, ListOptions, ObjectMeta, Prefix, UploadRef};
 use crate::vault::Vault;
 use crate::vault::layout::{self, MarkName};
-use crate::vault::points::{Listed, list_tier};
+use crate::vault::points::{Listed, list_tier_and_strangers};
+use crate::vault::prove::stored_objects;
 use crate::vault::runs::{RecordedRun, list_attempts};
 
 /// So many odd things are told one by one, the others only counted: they can be planted.
@@ -21,6 +22,8 @@ const TOLD: usize = 100;
 pub(crate) struct SweepFacts {
     /// What stands at the runs' commit keys, and beside them.
     pub(crate) listed: BTreeMap<PointId, Listed>,
+    /// Keys among them that are nobody's.
+    pub(crate) strangers: Vec<String>,
     /// Every run that has a record, every void, and every tombstone of which only the signature is left.
     pub(crate) runs: BTreeMap<PointId, RecordedRun>,
     /// Runs with stored objects under `items/` or `details/`.
@@ -31,7 +34,7 @@ pub(crate) struct SweepFacts {
     pub(crate) signed: BTreeSet<PointId>,
     /// Runs for whose tombstone somebody stored a signature.
     tombstones: BTreeSet<PointId>,
-    /// Keys that are nobody's and runs that nothing names, in words.
+    /// Other keys that are nobody's and runs that nothing names, in words.
     pub(crate) strange: Vec<String>,
 }
 
@@ -49,7 +52,8 @@ impl SweepFacts {
         let (runs, strangers) = list_attempts(vault, &layout::runs_of_tier(source, tier)?).await?;
         odd.extend(strangers.into_iter().map(|key| format!("{key}: no record of a run")));
         facts.runs = runs;
-        let listed = list_tier(vault, source, tier, None, None).await?;
+        let (listed, strangers) = list_tier_and_strangers(vault, source, tier).await?;
+        facts.strangers = strangers;
         facts.listed = listed.into_iter().map(|listed| (listed.id.clone(), listed)).collect();
 
         let longest_run = vault.budget().limits().longest_run;
@@ -126,16 +130,8 @@ impl SweepFacts {
 
 /// The objects that some attempts at a run left.
 pub(crate) async fn objects_of(vault: &Vault, id: &PointId, by: impl Fn(&Tag) -> bool) -> Result<Vec<ObjectMeta>> {
-    let mut found = Vec::new();
-    for prefix in [layout::items_of(id)?, layout::details_of(id)?] {
-        let mut listing = vault.store().list(&prefix, &ListOptions::default());
-        while let Some(entry) = listing.next().await {
-            let ListEntry::Object(meta) = entry? else { continue };
-            if layout::parse_stored(&meta.key).is_some_and(|(_, attempt)| by(&attempt)) {
-                found.push(meta);
-            }
-        }
-    }
+    let mut found = stored_objects(vault.store(), id).await?;
+    found.retain(|meta| layout::parse_stored(&meta.key).is_some_and(|(_, attempt)| by(&attempt)));
     Ok(found)
 }
 

@@ -1,5 +1,6 @@
 //! Copies: one stored object moved from store to store without being opened, and the record that a point was copied.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -11,7 +12,7 @@ use crate::budget::{Budget, Job};
 use crate::buffer::Lane;
 use crate::digest::{Blake3, Sha256};
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::PointId;
+use crate::name::{Name, PointId};
 use crate::store::{GetOptions, ListEntry, ListOptions, ObjectStore, PutOptions};
 use crate::vault::cut::Part;
 use crate::vault::points::CLOCK_TOLERANCE;
@@ -53,14 +54,9 @@ impl Vault {
     /// The record that a point was copied here, if one counts: signed for just this place by who may, and no younger than
     /// the copy. A vault that was rebuilt from its replica has such records too.
     pub(crate) async fn copied(&self, point: &PointId, here: Timestamp) -> Result<Option<CopyRecord>> {
-        let mut origins: Vec<VaultId> = Vec::new();
-        let mut listing = self.store().list(&layout::copies_of(point)?, &ListOptions::default());
-        while let Some(entry) = listing.next().await {
-            let ListEntry::Object(meta) = entry? else { continue };
-            origins.extend(layout::copy_origin::<VaultId>(point, &meta.key));
-        }
+        let records = self.keys(&layout::copies_of(point)?).await?;
         let mut wary = Wary::default();
-        for origin in origins {
+        for origin in records.iter().filter_map(|key| layout::copy_origin::<VaultId>(point, key)) {
             match wary.copy(self, point, &origin).await {
                 Ok(record) if record.last_modified <= here.saturating_add(CLOCK_TOLERANCE).unwrap_or(here) => {
                     return Ok(Some(record));
@@ -74,6 +70,25 @@ impl Vault {
             }
         }
         Ok(None)
+    }
+
+    /// The runs of a tier from `first` on that have a copy record; whether it counts shows when it is read.
+    pub(crate) async fn copied_runs(
+        &self,
+        source: &Name,
+        tier: &Name,
+        first: Option<&PointId>,
+    ) -> Result<BTreeSet<PointId>> {
+        let after = first.map(layout::copies_of).transpose()?;
+        let options = after.map_or_else(ListOptions::default, |after| ListOptions::after(after.to_string()));
+        let mut copied = BTreeSet::new();
+        let mut listing = self.store().list(&layout::copies_of_tier(source, tier)?, &options);
+        while let Some(entry) = listing.next().await {
+            if let ListEntry::Object(meta) = entry? {
+                copied.extend(layout::copied_run(&meta.key));
+            }
+        }
+        Ok(copied)
     }
 
     pub(crate) async fn get_copy(&self, point: &PointId, origin: &VaultId) -> Result<CopyRecord> {

@@ -43,8 +43,8 @@ pub(crate) struct ItemReader {
 }
 
 impl ItemReader {
-    /// A reader of the item that `objects` hold in one of `places`, of `bytes` plain bytes with the digest `blake3`. Where no digest is
-    /// recorded, the digests of the stored parts are the proof. Without an identity the item must be bare.
+    /// A reader of the item that `objects` hold in one of `places`, of `bytes` plain bytes with the digest `blake3`. Where no
+    /// digest is recorded, the digests of the stored parts are the proof. Without an identity the item must be bare.
     ///
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) if the description of the objects contradicts itself.

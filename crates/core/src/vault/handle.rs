@@ -89,8 +89,8 @@ impl Vault {
         VaultBuilder::create(Arc::new(store))
     }
 
-    /// Opens a vault to do everything that the keys given allow, for a place where one program does it all. Never makes one: an empty place is an error, because it is most likely a disk that is not
-    /// mounted.
+    /// Opens a vault to do everything that the keys given allow, for a place where one program does it all. Never makes one:
+    /// an empty place is an error, because it is most likely a disk that is not mounted.
     pub fn open(store: impl ObjectStore) -> VaultBuilder {
         VaultBuilder::open(Arc::new(store), Access::Write)
     }

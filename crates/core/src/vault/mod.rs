@@ -28,6 +28,7 @@ mod key_folder;
 mod keyring;
 pub(crate) mod layout;
 mod lines;
+pub(crate) mod list;
 pub(crate) mod lookback;
 pub(crate) mod manifest;
 pub(crate) mod mark;

@@ -1,6 +1,6 @@
 //! The points of a vault: listed, found, read and proved to be signed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -392,14 +392,7 @@ async fn note_copies(vault: &Vault, (source, tier): (&Name, &Name), runs: &mut [
     let doubtful = |run: &&mut Listed| run.clock_doubt(longest_run).is_some();
     let mut doubtful = runs.iter_mut().filter(doubtful).peekable();
     let Some(first) = doubtful.peek() else { return Ok(()) };
-    let after = ListOptions::after(layout::copies_of(&first.id)?.to_string());
-    let mut listing = vault.store().list(&layout::copies_of_tier(source, tier)?, &after);
-    let mut copied = BTreeSet::new();
-    while let Some(entry) = listing.next().await {
-        if let ListEntry::Object(meta) = entry? {
-            copied.extend(layout::copied_run(&meta.key));
-        }
-    }
+    let copied = vault.copied_runs(source, tier, Some(&first.id)).await?;
     doubtful.for_each(|run| run.copied = copied.contains(&run.id));
     Ok(())
 }

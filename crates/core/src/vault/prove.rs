@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
 use crate::store::{GetOptions, Key, ListEntry, ListOptions, ObjectMeta, ObjectStore};
 use crate::vault::layout;
+use crate::vault::list::objects;
 use crate::vault::manifest::{Manifest, ObjectEntry};
 
 /// What a point needs and the store does not list at its size, in words. Two listings, whatever the number of objects.
@@ -19,18 +20,16 @@ pub(crate) async fn not_listed(store: &dyn ObjectStore, manifest: &Manifest) -> 
     Ok(manifest.objects().filter_map(|object| unlike(&there, &object).map(|what| (object.key, what))).collect())
 }
 
-/// What the store lists of a point's items and details. Two listings.
+/// What the store lists of a point's items, then details. Two listings.
+pub(crate) async fn stored_objects(store: &dyn ObjectStore, id: &PointId) -> Result<Vec<ObjectMeta>> {
+    let mut stored = objects(store, &layout::items_of(id)?).await?;
+    stored.extend(objects(store, &layout::details_of(id)?).await?);
+    Ok(stored)
+}
+
+/// The same by key.
 pub(crate) async fn listed_objects(store: &dyn ObjectStore, id: &PointId) -> Result<BTreeMap<Key, ObjectMeta>> {
-    let mut there = BTreeMap::new();
-    for prefix in [layout::items_of(id)?, layout::details_of(id)?] {
-        let mut listing = store.list(&prefix, &ListOptions::default());
-        while let Some(entry) = listing.next().await {
-            if let ListEntry::Object(meta) = entry? {
-                there.insert(meta.key.clone(), meta);
-            }
-        }
-    }
-    Ok(there)
+    Ok(stored_objects(store, id).await?.into_iter().map(|meta| (meta.key.clone(), meta)).collect())
 }
 
 /// Why the listing says that an object is not what was signed, in words.

@@ -120,8 +120,8 @@ impl RoleKeys {
         })
     }
 
-    /// Seals new items and logs to another epoch from now on, in the folder too. It is public, but has to come on a way that nobody
-    /// else can write to: whoever chooses it can read what is backed up from then on.
+    /// Seals new items and logs to another epoch from now on, in the folder too. It is public, but has to come on a way that
+    /// nobody else can write to: whoever chooses it can read what is backed up from then on.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) for a role that seals nothing, and what the file system answers.

@@ -109,7 +109,7 @@ impl Vault {
     }
 
     /// Serializes a document and stores the signature, then the document, both create-only. `signatures` gives the prefix
-    /// for a digest. Whether it stands is settled by reading: another document may well be as long.
+    /// for a digest.
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) if another document stands there, [`Exhausted`](ErrorKind::Exhausted) if
@@ -126,14 +126,24 @@ impl Vault {
             .map_err(|error| Error::new(ErrorKind::Other, "a document cannot be written as JSON").because(error))?;
         check_length(&bytes, limit, key)?;
         self.put_signature(&bytes, purpose, signatures, &PutOptions::default()).await?;
-        let bytes = Bytes::from(bytes);
-        match self.store().put(key, bytes.clone(), &PutOptions::default()).await {
+        self.put_known(key, &bytes.into(), limit, &PutOptions::default(), "another document stands there").await
+    }
+
+    /// Creates a document that others may create with just these bytes. Whether it stands is settled by reading: another
+    /// one may well be as long. `other` is said if it is another.
+    pub(crate) async fn put_known(
+        &self,
+        key: &Key,
+        bytes: &Bytes,
+        limit: u64,
+        options: &PutOptions,
+        other: &'static str,
+    ) -> Result<ObjectMeta> {
+        match self.store().put(key, bytes.clone(), options).await {
             Err(error) if error.kind() == ErrorKind::AlreadyExists || is_unsure(&error) => {
                 match self.get_small(key, limit).await {
-                    Ok((meta, found)) if found == bytes => Ok(meta),
-                    Ok(_) => Err(Error::new(ErrorKind::AlreadyExists, "another document stands there")
-                        .with("key", key)
-                        .because(error)),
+                    Ok((meta, found)) if found == *bytes => Ok(meta),
+                    Ok(_) => Err(Error::new(ErrorKind::AlreadyExists, other).with("key", key).because(error)),
                     // What cannot be settled stays as unsure as it was.
                     Err(_) => Err(error),
                 }
@@ -175,13 +185,13 @@ impl Vault {
                 "somebody else wrote it, or the signer's key is missing in the trusted ones for {}",
                 purpose.namespace()
             ));
-        let trusted: Vec<String> = self.trust().iter().map(|line| line.key.id()).collect();
+        let trusted = self.trust().key_ids();
         let mut found = self.store().list(&prefix, &ListOptions::default());
         while let Some(entry) = found.next().await {
             let ListEntry::Object(signature) = entry? else { continue };
             // Anybody who may write can plant signatures by keys of his own: only those worth checking are read.
             let Some(key_id) = crate::vault::layout::signature_key_id(&prefix, &signature.key) else { continue };
-            if !trusted.iter().any(|trusted| trusted == key_id) {
+            if !trusted.contains(key_id) {
                 continue;
             }
             let armored = match self.get_small(&signature.key, MAX_SIGNATURE_BYTES).await {

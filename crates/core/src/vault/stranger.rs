@@ -28,13 +28,13 @@ impl Vault {
         if !serde_json::from_slice::<Mark>(&bytes).is_ok_and(|mark| mark.is_for(self.id(), point, name)) {
             return Ok(None);
         }
-        let known: Vec<String> = self.trust().iter().map(|line| line.key.id()).collect();
+        let known = self.trust().key_ids();
         let prefix = layout::signatures(point, &name.to_string(), &Sha256::of(&bytes))?;
         let (mut listing, mut read) = (self.store().list(&prefix, &ListOptions::default()), 0);
         while let Some(entry) = listing.next().await {
             let ListEntry::Object(meta) = entry? else { continue };
             let Some(key_id) = layout::signature_key_id(&prefix, &meta.key) else { continue };
-            if known.iter().any(|known| known == key_id) {
+            if known.contains(key_id) {
                 continue;
             }
             if read == FEW {

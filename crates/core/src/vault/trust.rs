@@ -1,6 +1,7 @@
 //! Trust: which keys may sign what, and when. The file is OpenSSH's `allowed_signers`, so that `ssh-keygen -Y verify`
 //! decides by the same text.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -81,14 +82,16 @@ impl AllowedSigners {
         self.signers.iter()
     }
 
+    /// The IDs of their keys.
+    pub(crate) fn key_ids(&self) -> HashSet<String> {
+        self.signers.iter().map(|line| line.key.id()).collect()
+    }
+
     /// Those of them who are trusted for `namespace`, for nothing else.
     pub(crate) fn limited_to(&self, namespace: &str) -> impl Iterator<Item = AllowedSigner> {
-        let trusted = move |line: &&AllowedSigner| {
-            line.namespaces.is_empty() || line.namespaces.iter().any(|name| name == namespace)
-        };
         self.signers
             .iter()
-            .filter(trusted)
+            .filter(move |line| line.is_for(namespace))
             .map(move |line| AllowedSigner { namespaces: vec![namespace.to_owned()], ..line.clone() })
     }
 

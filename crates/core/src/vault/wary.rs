@@ -157,7 +157,7 @@ fn signed_commits(id: &PointId) -> [String; 2] {
 
 impl Signed {
     async fn list(vault: &Vault, signatures: &Prefix) -> Result<Self> {
-        let known: HashSet<String> = vault.trust().iter().map(|line| line.key.id()).collect();
+        let known = vault.trust().key_ids();
         let mut signed = Self::default();
         let mut listing = vault.store().list(signatures, &ListOptions::default());
         while let Some(entry) = listing.next().await {
