@@ -5,9 +5,11 @@
 mod support;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use backstay::store::{Key, ObjectStoreExt};
 use backstay::{Depth, Keyring, MemoryStore, PointId, Vault};
+use backstay_testkit::ManualClock;
 use support::{World, exporter, program};
 
 /// Keys of a source that has a complete and a partial point, marks of every kind, and a custodian's canary.
@@ -72,11 +74,14 @@ async fn a_vault_of_this_release_stays_readable() {
     }
     // Git keeps no modes, and a keyring refuses secrets that others can read: its parts are read one by one.
     let text = |name: &str| std::fs::read_to_string(folder.join("keys").join(name)).expect(name);
-    let store = MemoryStore::new();
+    // As if it had just been made: a store that takes an old point in later contradicts its ID.
+    let clock = ManualClock::at("2026-11-20T15:11:00Z");
+    let store = MemoryStore::new().with_clock(Arc::new(clock.clone()));
     for (key, content) in files(&folder.join("vault"), "") {
         store.put_new(&key, content).await.expect("memory takes it");
     }
     let vault = Vault::open_read_only(store)
+        .clock(clock)
         .id(text("vault-id").trim().parse().expect("an id"))
         .trust(text("allowed_signers").parse().expect("signers"))
         .unlock_with(backstay::vault::Identity::parse(&text("custodian.txt")).expect("an identity"))
