@@ -1,0 +1,11 @@
+//! PostgreSQL for Backstay: dumps that cannot lie, restores that are proved.
+//!
+//! A logical dump is one cut per database. It is not point-in-time recovery: what was written after the cut is not in it,
+//! and two databases of a server have two cuts. Roles, tablespaces and settings are the server's and an item of their own.
+
+mod client;
+mod connect;
+mod error;
+mod quote;
+
+pub use connect::{PgConnect, Roots, Tls};
