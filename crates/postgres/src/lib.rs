@@ -6,6 +6,8 @@
 mod client;
 mod connect;
 mod error;
+mod facts;
 mod quote;
 
 pub use connect::{PgConnect, Roots, Tls};
+pub use facts::{DatabaseFacts, ExtensionFacts, TableFacts};
