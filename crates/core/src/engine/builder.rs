@@ -162,7 +162,7 @@ impl Backstay {
     /// let options = backstay.options("files").await?;
     /// println!("{options}");
     /// let best = options.best().ok_or("nothing can serve")?;
-    /// println!("{}", backstay.explain(&best.point).await?);
+    /// println!("{}", backstay.explain(best.point().ok_or("on a platform")?).await?);
     /// println!("{}", backstay.recovery_kit().await?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
