@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
 use crate::engine::options_place::{At, Found, look_into};
+use crate::engine::options_watch;
 use crate::engine::recovery_option::{PLACE, RecoveryOption};
+use crate::engine::watch_ask::Wanted;
 use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::vault::Vault;
@@ -40,9 +42,10 @@ pub struct RecoveryOptions {
     pub before: Timestamp,
     /// What could serve, newest first. The first that is [good](RecoveryOption::is_good) loses least.
     pub options: Vec<RecoveryOption>,
-    /// Older points that were not looked at.
+    /// Older points that were not looked at, and older snapshots that are not told.
     pub older: u64,
-    /// Places that could not be looked into, and points that cannot be trusted, each with the reason.
+    /// Places that could not be looked into, points that cannot be trusted, and what is wrong on a platform, each with the
+    /// reason.
     pub problems: Vec<String>,
 }
 
@@ -51,8 +54,8 @@ impl OptionsRequest {
         Self { backstay, component, before: None, places: Vec::new(), told: TOLD }
     }
 
-    /// The state of this moment or earlier, by the clocks of the hosts that made the points. If not said, the newest: also
-    /// what a host made whose clock is ahead; [doubtful](RecoveryOption::doubt), if it is far ahead.
+    /// The state of this moment or earlier, by the clocks of the hosts that made the points and of the platforms. If not
+    /// said, the newest: also what a host made whose clock is ahead; [doubtful](RecoveryOption::doubt), if it is far ahead.
     pub fn before(mut self, time: Timestamp) -> Self {
         self.before = Some(time);
         self
@@ -64,8 +67,8 @@ impl OptionsRequest {
         self
     }
 
-    /// How many options are told; 20 if not said. As many points of a wrong time may be told besides: they take no other's
-    /// place.
+    /// How many points are told; 20 if not said. As many points of a wrong time may be told besides, and as many snapshots of
+    /// each resource that is [watched](crate::engine::BackstayBuilder::watch): they take no point's place.
     pub fn newest(mut self, count: usize) -> Self {
         self.told = count;
         self
@@ -101,6 +104,17 @@ impl OptionsRequest {
                 }
             }
         }
+        let wanted = Wanted { most: self.told, before: self.before, now: own.store_time() };
+        let mut native = Vec::new();
+        for watched in self.backstay.watched.iter().filter(|watched| watched.name.as_str() == self.component) {
+            match options_watch::ask(watched, &wanted, &mut found).await {
+                Ok(more) => {
+                    answered = true;
+                    native.extend(more);
+                }
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        }
         if let Some(error) = failed.filter(|_| !answered) {
             return Err(error);
         }
@@ -115,6 +129,8 @@ impl OptionsRequest {
             *left -= 1;
             found.options.push(option);
         }
+        found.options.extend(native);
+        found.options.sort_by_cached_key(newest_first);
         Ok(found)
     }
 }
