@@ -50,7 +50,7 @@ impl Lane {
             self.own_lease(permit.map_err(|error| Error::new(ErrorKind::Other, "the lane is closed").because(error))?)
         };
         let content = self.budget.idle().take(bytes, self.budget.limits().bytes);
-        Ok(Buffer { content, lease: Some(lease), budget: self.budget.clone() })
+        Ok(Buffer { counted: size(&content), content, lease: Some(lease), budget: self.budget.clone() })
     }
 
     fn own_lease(&self, permit: OwnedSemaphorePermit) -> Lease {
@@ -62,6 +62,8 @@ impl Lane {
 #[derive(Debug)]
 pub(crate) struct Buffer {
     content: Vec<u8>,
+    /// What it counts for while it is in use, also while its content is lent to somebody.
+    counted: u64,
     lease: Option<Lease>,
     budget: Budget,
 }
@@ -81,7 +83,7 @@ impl Buffer {
     /// said that they are done: what they still keep is their own memory.
     pub(crate) fn hand_out(mut self) -> (Bytes, Option<Lease>) {
         let lease = self.lease.take();
-        self.budget.idle().let_go(&self.content);
+        self.budget.idle().let_go(self.counted);
         (Bytes::from_owner(self), lease)
     }
 }
@@ -110,7 +112,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let idle = self.budget.idle();
         if self.lease.is_some() {
-            idle.let_go(&self.content);
+            idle.let_go(self.counted);
         }
         idle.put(std::mem::take(&mut self.content), self.budget.limits().bytes);
     }
@@ -148,15 +150,16 @@ impl Idle {
     }
 
     /// A buffer is in use no longer, or is somebody else's memory now.
-    fn let_go(&self, buffer: &Vec<u8>) {
+    fn let_go(&self, counted: u64) {
         let mut state = self.lock();
-        state.live_bytes = state.live_bytes.saturating_sub(size(buffer));
+        state.live_bytes = state.live_bytes.saturating_sub(counted);
     }
 
     fn put(&self, mut buffer: Vec<u8>, limit: u64) {
         let bytes = size(&buffer);
         let mut state = self.lock();
-        if state.waiting_bytes + state.live_bytes + bytes <= limit {
+        let fits = state.waiting_bytes + state.live_bytes + bytes <= limit;
+        if fits && buffer.capacity() > 0 {
             buffer.clear();
             state.waiting_bytes += bytes;
             state.waiting.push(buffer);
@@ -224,7 +227,7 @@ mod tests {
         let (idle, limit) = (Idle::default(), 4 << 20);
         let buffers: Vec<_> = (0..4).map(|_| idle.take(MIB, limit)).collect();
         for buffer in buffers {
-            idle.let_go(&buffer);
+            idle.let_go(size(&buffer));
             idle.put(buffer, limit);
         }
         assert_eq!(idle.lock().waiting_bytes, limit);

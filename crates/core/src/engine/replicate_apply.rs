@@ -103,9 +103,9 @@ impl Replicator {
         let id = manifest.point();
         let absent = not_listed(self.here.store(), manifest).await?;
         let absent: BTreeSet<Key> = absent.into_iter().map(|(key, _)| key).collect();
-        let (store, budget) = (self.here.shared_store(), self.here.budget());
+        let (origin, store, budget) = (self.origin.shared_store(), self.here.shared_store(), self.here.budget());
         let copy = |object: ObjectEntry| {
-            let (store, absent) = (&store, &absent);
+            let (origin, store, absent) = (&origin, &store, &absent);
             let parts = manifest.details.as_ref().filter(|details| details.key == object.key).map(|d| &*d.parts);
             async move {
                 if !absent.contains(&object.key) {
@@ -114,7 +114,7 @@ impl Replicator {
                         .map_err(|error| error.advise("somebody else put it into the replica; remove it there"))?;
                     return Ok((object.bytes, 0));
                 }
-                copy_object(self.origin.store(), store, &object, parts, budget).await?;
+                copy_object(origin, store, &object, parts, budget).await?;
                 Ok::<_, Error>((object.bytes, object.bytes))
             }
         };

@@ -2,8 +2,6 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,9 +9,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::loan::Loan;
 use crate::store::{
     BoxStream, ByteStream, Capabilities, DeleteOutcome, GetOptions, GetOutcome, HeadOptions, Key, ListEntry,
     ListOptions, ObjectMeta, ObjectRef, ObjectStore, Prefix, PutMode, PutOptions, Upload, UploadRef, VersionId,
@@ -172,10 +173,14 @@ impl ObjectStore for LocalStore {
         no_version(key, options.version.as_ref())?;
         let (root, key, options) = (Arc::clone(&self.root), key.clone(), options.clone());
         blocking(move || {
-            let (mut file, meta) = root.read(&key)?;
+            let (file, meta) = root.read(&key)?;
             let range = options.bytes_of(&meta)?;
-            file.seek(SeekFrom::Start(range.start)).map_err(|error| root.failed("get", key.as_str(), error))?;
-            Ok(GetOutcome { meta, range: range.clone(), body: body(root, key, file, range) })
+            let open = OpenObject { root, key, file, at: range.start, end: range.end };
+            let body = match options.loan {
+                Some(loan) => open.read_in_place(&loan)?,
+                None => open.body(),
+            };
+            Ok(GetOutcome { meta, range, body })
         })
         .await
     }
@@ -207,23 +212,59 @@ impl ObjectStore for LocalStore {
     }
 }
 
-/// The bytes of an open file. The file stays what it was when it was opened, also if its name goes to another.
-fn body(root: Arc<Folder>, key: Key, file: File, range: Range<u64>) -> ByteStream {
-    let state = (root, key, file, range.end - range.start);
-    Box::pin(stream::try_unfold(state, |(root, key, file, left)| {
-        blocking(move || {
-            let wanted = left.min(CHUNK);
-            let mut chunk = vec![0; usize::try_from(wanted).unwrap_or_default()];
-            (&file).read_exact(&mut chunk).map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => {
+/// An object that is being read. The file stays what it was when it was opened, also if its name goes to another.
+struct OpenObject {
+    root: Arc<Folder>,
+    key: Key,
+    file: File,
+    at: u64,
+    end: u64,
+}
+
+impl OpenObject {
+    /// All of it as one chunk, in memory of the caller; in chunks where that does not suffice.
+    fn read_in_place(mut self, loan: &Loan) -> Result<ByteStream> {
+        let bytes = self.end - self.at;
+        let Some(mut memory) = usize::try_from(bytes).ok().and_then(|bytes| loan.take(bytes)) else {
+            return Ok(self.body());
+        };
+        if let Err(error) = self.read(&mut memory, bytes) {
+            loan.give_back(memory);
+            return Err(error);
+        }
+        let chunk = loan.fill(memory);
+        Ok(Box::pin(stream::once(std::future::ready(Ok(chunk)))))
+    }
+
+    fn body(self) -> ByteStream {
+        Box::pin(stream::try_unfold(self, |mut open| {
+            blocking(move || {
+                let wanted = (open.end - open.at).min(CHUNK);
+                let mut chunk = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
+                open.read(&mut chunk, wanted)?;
+                Ok((wanted > 0).then(|| (Bytes::from(chunk), open)))
+            })
+        }))
+    }
+
+    /// Reads the next `bytes` into empty memory with room for them.
+    fn read(&mut self, memory: &mut Vec<u8>, bytes: u64) -> Result<()> {
+        let failed = |error: Errno| self.root.failed("get", self.key.as_str(), error.into());
+        while (memory.len() as u64) < bytes {
+            let at = self.at + memory.len() as u64;
+            match rustix::io::pread(&self.file, spare_capacity(memory), at) {
+                Ok(0) => {
                     let error = Error::new(ErrorKind::Corrupt, "the file was cut while it was read");
-                    error.operation("get").with("key", &key)
+                    return Err(error.operation("get").with("key", &self.key));
                 }
-                _ => root.failed("get", key.as_str(), error),
-            })?;
-            Ok((wanted > 0).then(|| (Bytes::from(chunk), (root, key, file, left - wanted))))
-        })
-    }))
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        memory.truncate(usize::try_from(bytes).unwrap_or(usize::MAX));
+        self.at += bytes;
+        Ok(())
+    }
 }
 
 impl fmt::Display for LocalStore {

@@ -9,6 +9,7 @@
 mod ext;
 mod key;
 pub mod layer;
+pub(crate) mod loan;
 mod local;
 mod memory;
 mod object_store;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::loan::Loan;
 use crate::store::{ByteStream, Key, Prefix};
 
 /// What a store can do. Checked when a vault is opened, so that nothing fails as unsupported in the middle of a run.
@@ -125,6 +126,8 @@ pub struct GetOptions {
     pub version: Option<VersionId>,
     /// Fail with [`Conflict`](crate::ErrorKind::Conflict) unless the object has this etag.
     pub if_match: Option<String>,
+    /// Memory for the answer.
+    pub(crate) loan: Option<Loan>,
 }
 
 impl GetOptions {

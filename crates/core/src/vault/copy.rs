@@ -3,20 +3,24 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures_core::future::BoxFuture;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::budget::{Budget, Job};
+use crate::budget::Budget;
 use crate::buffer::Lane;
 use crate::digest::{Blake3, Sha256};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId};
-use crate::store::{GetOptions, ListEntry, ListOptions, ObjectStore, PutOptions};
+use crate::store::{ListEntry, ListOptions, ObjectStore, PutOptions};
+use crate::task::Task;
 use crate::vault::cut::Part;
+use crate::vault::fetch::WAITING;
 use crate::vault::points::CLOCK_TOLERANCE;
 use crate::vault::prove::prove_object;
+use crate::vault::read::read_range;
 use crate::vault::send::{Sender, hash};
 use crate::vault::settle::is_unsure;
 use crate::vault::signed::Purpose;
@@ -104,13 +108,16 @@ impl Vault {
     }
 }
 
+/// A part on its way.
+type Reading = BoxFuture<'static, Result<Part>>;
+
 /// Moves one object. It is visible at its new place only if it is what was signed; `parts` are the digests of its parts
 /// where they are known. Dropped in the middle it leaves an upload that stays invisible.
 ///
 /// # Errors
 /// [`Corrupt`](ErrorKind::Corrupt) or [`NotFound`](ErrorKind::NotFound) with the key, and what the stores answer.
 pub(crate) async fn copy_object(
-    from: &dyn ObjectStore,
+    from: &Arc<dyn ObjectStore>,
     to: &Arc<dyn ObjectStore>,
     object: &ObjectEntry,
     parts: Option<&[Blake3]>,
@@ -118,12 +125,12 @@ pub(crate) async fn copy_object(
 ) -> Result<()> {
     let room = usize::try_from(object.bytes).unwrap_or(PART).clamp(1, PART);
     let lane = Lane::new(&Arc::new(budget.reserve(room).await?), room, budget);
-    let (read, to_hash) = mpsc::channel(1);
+    let (read, to_hash) = mpsc::channel(WAITING);
     let (hashed, to_send) = mpsc::channel(1);
     let mut sender = Sender::new(Arc::clone(to), object.key.clone(), PutOptions::default()).expecting(object.sha256);
     let work = async {
         let steps = (
-            read_parts(from, object, parts, &lane, budget, read),
+            read_parts(Arc::clone(from), object, parts, lane, budget, read),
             hash(to_hash, hashed, budget.clone()),
             sender.send_all(to_send),
         );
@@ -141,48 +148,37 @@ pub(crate) async fn copy_object(
     })
 }
 
+/// Reads the parts in order, several at a time, to `out`.
 async fn read_parts(
-    from: &dyn ObjectStore,
+    from: Arc<dyn ObjectStore>,
     object: &ObjectEntry,
     digests: Option<&[Blake3]>,
-    lane: &Lane,
+    lane: Lane,
     budget: &Budget,
-    out: mpsc::Sender<Job<Part>>,
+    out: mpsc::Sender<Reading>,
 ) -> Result<()> {
-    let corrupt = |text: String| Error::new(ErrorKind::Corrupt, text).with("key", &object.key);
-    let mut got = from.get(&object.key, &GetOptions::default()).await?;
-    if got.meta.size != object.bytes {
-        return Err(corrupt(format!("the object has {} bytes instead of {}", got.meta.size, object.bytes)));
-    }
-    let (mut left, mut index, mut rest) = (object.bytes, 0, bytes::Bytes::new());
-    loop {
-        let wanted = usize::try_from(left).unwrap_or(PART).min(PART);
-        let mut part = lane.buffer().await?;
-        while part.len() < wanted {
-            if rest.is_empty() {
-                let missing = || corrupt(format!("the store sent {} bytes less than announced", left));
-                rest = got.body.next().await.ok_or_else(missing)??;
+    let parts = object.bytes.div_ceil(PART as u64).max(1);
+    for index in 0..parts {
+        let start = index * PART as u64;
+        let (range, last) = (start..object.bytes.min(start + PART as u64), index + 1 == parts);
+        let recorded = digests.and_then(|digests| digests.get(index as usize).copied());
+        let (from, key, size, budget) = (Arc::clone(&from), object.key.clone(), object.bytes, budget.clone());
+        let mut buffer = lane.buffer().await?;
+        let reading = Task::spawn(async move {
+            read_range(&*from, &key, size, range, &mut buffer).await?;
+            if let Some(recorded) = recorded {
+                let proved;
+                (proved, buffer) = budget.run(move || Ok((Blake3::of(&buffer) == recorded, buffer))).await?;
+                if !proved {
+                    return Err(Error::new(ErrorKind::Corrupt, "the bytes were changed").with("part", index));
+                }
             }
-            let piece = rest.split_to(rest.len().min(wanted - part.len()));
-            part.extend_from_slice(&piece);
-        }
-        left -= wanted as u64;
-        let (last, recorded) = (left == 0, digests.and_then(|digests| digests.get(index).copied()));
-        if last && (!rest.is_empty() || got.body.next().await.transpose()?.is_some_and(|more| !more.is_empty())) {
-            return Err(corrupt("the store sends more bytes than it announced".into()));
-        }
-        let job = budget.run(move || {
-            let blake3 = Blake3::of(&part);
-            if recorded.is_some_and(|recorded| recorded != blake3) {
-                return Err(Error::new(ErrorKind::Corrupt, "the bytes were changed").with("part", index));
-            }
-            let (content, lease) = part.hand_out();
-            Ok(Part { content, lease, blake3, last })
+            let (content, lease) = buffer.hand_out();
+            Ok(Part { content, lease, blake3: recorded, last })
         });
-        out.send(job).await.map_err(|_| Error::new(ErrorKind::Cancelled, "a later step failed"))?;
-        if last {
-            return Ok(());
-        }
-        index += 1;
+        out.send(Box::pin(async { reading.join().await? }))
+            .await
+            .map_err(|_| Error::new(ErrorKind::Cancelled, "a later step failed"))?;
     }
+    Ok(())
 }

@@ -3,15 +3,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
 use crate::budget::Budget;
 use crate::buffer::{Buffer, Lane};
 use crate::digest::Blake3;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{GetOptions, ObjectStore};
+use crate::store::ObjectStore;
 use crate::task::Task;
+use crate::vault::read::read_range;
 use crate::vault::stored::{PART, StoredObject};
 
 /// A part on its way.
@@ -71,7 +71,6 @@ impl StoredItem {
         let recorded = object.parts[index];
         let mut first = None;
         for place in &self.places {
-            buffer.clear();
             let error = match read_part(&**place, object, index, &mut buffer).await {
                 Ok(()) => {
                     let prove = move || Ok((Blake3::of(&buffer) == recorded, buffer));
@@ -108,27 +107,10 @@ impl StoredItem {
 async fn read_part(store: &dyn ObjectStore, object: &StoredObject, index: usize, buffer: &mut Buffer) -> Result<()> {
     let start = (index * PART) as u64;
     let end = object.bytes.min(start + PART as u64);
-    let mut answer =
-        store.get(&object.key, &GetOptions::range(start..end)).await.map_err(|error| match error.kind() {
-            ErrorKind::NotFound => error.advise("a stored object is missing; restore from a copy if there is one"),
-            // The store answers so if the object ends before the part begins.
-            ErrorKind::Invalid => corrupt("the object is shorter than recorded").because(error),
-            _ => error,
-        })?;
-    if answer.meta.size != object.bytes {
-        return Err(corrupt("the object has another length than recorded")
-            .with("recorded", object.bytes)
-            .with("found", answer.meta.size));
-    }
-    let wanted = (end - start) as usize;
-    while let Some(piece) = answer.body.next().await {
-        let piece = piece?;
-        if piece.len() > wanted - buffer.len() {
-            return Err(corrupt("the store sent more than was asked for"));
-        }
-        buffer.extend_from_slice(&piece);
-    }
-    if buffer.len() < wanted { Err(corrupt("the store sent less than was asked for")) } else { Ok(()) }
+    read_range(store, &object.key, object.bytes, start..end, buffer).await.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => error.advise("a stored object is missing; restore from a copy if there is one"),
+        _ => error,
+    })
 }
 
 fn corrupt(what: &'static str) -> Error {

@@ -35,6 +35,7 @@ pub(crate) mod mark;
 mod open;
 pub(crate) mod points;
 pub(crate) mod prove;
+mod read;
 mod role;
 mod role_keys;
 mod rotate;

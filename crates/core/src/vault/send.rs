@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use sha2::Digest as _;
 use tokio::sync::mpsc;
 
-use crate::budget::{Budget, Job};
+use crate::budget::Budget;
 use crate::digest::{Blake3, Sha256};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Key, ObjectMeta, ObjectStore, PutOptions, Upload};
@@ -27,13 +27,13 @@ pub(crate) struct Hashed {
 
 /// Hashes each object's parts in order.
 pub(crate) async fn hash(
-    mut parts: mpsc::Receiver<Job<Part>>,
+    mut parts: mpsc::Receiver<impl Future<Output = Result<Part>>>,
     out: mpsc::Sender<Hashed>,
     budget: Budget,
 ) -> Result<()> {
     let mut hasher = sha2::Sha256::new();
-    while let Some(job) = parts.recv().await {
-        let part = job.await?;
+    while let Some(part) = parts.recv().await {
+        let part = part.await?;
         let content = part.content.clone();
         hasher = budget
             .run(move || {
@@ -83,7 +83,7 @@ impl Sender {
                 next = parts.recv(), if in_flight.len() < IN_FLIGHT => match next {
                     Some(Hashed { part, sha256 }) => {
                         self.bytes += part.content.len() as u64;
-                        self.parts.push(part.blake3);
+                        self.parts.extend(part.blake3);
                         match sha256 {
                             None => {
                                 let sending = self.send(part).await?;

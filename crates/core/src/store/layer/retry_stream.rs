@@ -56,6 +56,7 @@ impl Body {
                 range: Some(self.at..self.end),
                 version: self.meta.version.clone(),
                 if_match: self.meta.etag.clone(),
+                loan: None,
             };
             self.inner = match self.store.get(&self.meta.key, &options).await {
                 Ok(outcome) => outcome.body,

@@ -52,6 +52,16 @@ impl Temp {
         data.chunks(LONGEST_WRITE).zip(places).try_for_each(|(piece, at)| self.file.write_all_at(piece, at))
     }
 
+    /// Has the kernel begin to put what was written there to disk, so that the commit finds little left to wait for. A hint:
+    /// where it is not taken the commit waits longer.
+    pub(super) fn start_writeback(&self, at: u64, bytes: usize) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(bytes) = std::num::NonZeroU64::new(bytes as u64) {
+            // Linux starts to write dirty pages that are said not to be needed, and drops only clean ones.
+            let _ = rustix::fs::fadvise(&self.file, at, Some(bytes), rustix::fs::Advice::DontNeed);
+        }
+    }
+
     /// Makes it the object, durably.
     pub(super) fn commit(&self, mode: PutMode) -> Result<ObjectMeta> {
         let fail = |error: Errno| self.failed("put", error.into());

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
@@ -366,4 +367,39 @@ fn a_full_disk_is_exhausted_and_keeps_nothing_half() {
 #[test]
 fn a_read_only_disk_is_denied() {
     on_a_disk("read-only", "ro");
+}
+
+#[tokio::test]
+async fn what_is_lent_is_read_into_and_never_beyond_the_range() {
+    let (folder, store) = store();
+    let content: Vec<u8> = (0..300_000_u32).map(|n| n as u8).collect();
+    store.put_new(&key("a"), content.clone()).await.unwrap();
+    let get = |loan: &Loan, range: Range<u64>| {
+        let options = GetOptions { loan: Some(loan.clone()), ..GetOptions::range(range) };
+        let store = store.clone();
+        async move { store.get(&key("a"), &options).await.unwrap().body.try_collect::<Vec<_>>().await }
+    };
+    for range in [0..300_000, 7..200_007, 299_999..300_000] {
+        let memory = Vec::with_capacity(400_000);
+        let place = memory.as_ptr();
+        let loan = Loan::offer(memory);
+        let mut chunks = get(&loan, range.clone()).await.unwrap();
+        let (memory, rest) = loan.end(chunks.remove(0));
+        assert!(chunks.is_empty() && rest.is_empty());
+        assert_eq!(memory.as_ptr(), place);
+        assert_eq!(memory, content[range.start as usize..range.end as usize]);
+    }
+    let small = Loan::offer(Vec::with_capacity(10));
+    assert_eq!(get(&small, 0..300_000).await.unwrap().concat(), content);
+
+    // Cut between the look at it and the read.
+    let mut open = {
+        let (file, _) = store.root.read(&key("a")).unwrap();
+        OpenObject { root: store.root.clone(), key: key("a"), file, at: 0, end: 300_000 }
+    };
+    std::fs::File::options().write(true).open(folder.path().join("a")).unwrap().set_len(100_000).unwrap();
+    assert_eq!(kind(open.read(&mut Vec::with_capacity(300_000), 300_000)), ErrorKind::Corrupt);
+    let loan = Loan::offer(Vec::with_capacity(300_000));
+    assert_eq!(kind(open.read_in_place(&loan).map(drop)), ErrorKind::Corrupt);
+    assert!(loan.take(300_000).is_some(), "it is there for the next attempt");
 }

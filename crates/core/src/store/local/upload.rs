@@ -43,6 +43,7 @@ impl Upload for LocalUpload {
         Box::pin(blocking(move || {
             let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
             temp.write(&data, at).map_err(|error| temp.failed("part", error))?;
+            temp.start_writeback(at, data.len());
             missing.fetch_sub(1, Ordering::Release);
             Ok(())
         }))
