@@ -8,6 +8,7 @@ mod data;
 mod embed;
 mod pipeline;
 mod place;
+mod postgres;
 mod replicate;
 mod requests;
 mod retention;
@@ -16,7 +17,7 @@ mod side;
 use crate::result::Result;
 
 /// What a benchmark is called and what makes its line.
-const BENCHES: [(&str, Measure); 13] = [
+const BENCHES: [(&str, Measure); 17] = [
     ("pipeline.backup", Measure::Ratio(pipeline::backup)),
     ("pipeline.restore", Measure::Ratio(pipeline::restore)),
     ("pipeline.incompressible", Measure::Ratio(pipeline::incompressible)),
@@ -26,6 +27,10 @@ const BENCHES: [(&str, Measure); 13] = [
     ("directory.large", Measure::Ratio(pipeline::large_files)),
     ("embed.crates", Measure::Figure(embed::crates, "crates")),
     ("embed.build_s", Measure::Figure(embed::build_seconds, "s")),
+    ("postgres.dump", Measure::Ratio(postgres::dump)),
+    ("postgres.recipe", Measure::Ratio(postgres::recipe)),
+    ("postgres.verify", Measure::Ratio(postgres::verify)),
+    ("postgres.restore", Measure::Ratio(postgres::restore)),
     ("replicate.local", Measure::Ratio(replicate::local)),
     ("status.requests_100k", Measure::Figure(requests::status, "requests")),
     ("options.requests_100k", Measure::Figure(requests::options, "requests")),
