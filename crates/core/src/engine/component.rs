@@ -33,20 +33,31 @@ pub(crate) async fn export(
     let clock = run.vault.clock().clone();
     let began = clock.monotonic();
     let result = configured.exporter.export(&request, &sink).await;
-    let closed = sink.close().await;
+    let (closed, abandoned) = sink.close().await;
     let took = clock.monotonic().saturating_sub(began);
-    let (report, items, error) = match (result, closed) {
+    let (mut report, items, error) = match (result, closed) {
         (Ok(report), Ok(items)) => {
-            let error = ((items.is_empty() || report.empty) && !allow_empty).then(|| {
-                Error::new(ErrorKind::Refused, "the exporter found nothing to protect")
-                    .advise("check what it points at, and that it is mounted; `allow_empty` takes that for success")
-            });
+            let error = match abandoned.first() {
+                Some(problem) if items.is_empty() => Some(nothing_whole(problem)),
+                _ => ((items.is_empty() || report.empty) && !allow_empty).then(nothing_found),
+            };
             (report, items, error)
         }
         (Ok(report), Err(error)) => (report, Vec::new(), Some(error)),
         (Err(error), _) => (ExportReport::default(), Vec::new(), Some(error)),
     };
+    // The sink knows of them whatever the report says.
+    report.problems.extend(abandoned);
     Exported { configured, items, report, error, took }
+}
+
+fn nothing_found() -> Error {
+    Error::new(ErrorKind::Refused, "the exporter found nothing to protect")
+        .advise("check what it points at, and that it is mounted; `allow_empty` takes that for success")
+}
+
+fn nothing_whole(problem: &Problem) -> Error {
+    Error::new(ErrorKind::Other, format!("no item could be exported whole: {}: {}", problem.what, problem.why))
 }
 
 impl Exported {
