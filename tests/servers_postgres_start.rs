@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use backstay_test_servers::data;
 use backstay_test_servers::postgres::{Server, can_tls, majors};
 use backstay_test_servers::proxy::Proxy;
 
@@ -135,4 +136,52 @@ fn by_url(server: &Server, url: &str) -> Result<String, String> {
     let output = psql.args(["-At", "--command=SELECT current_user"]).arg(url).output().expect("psql runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+#[test]
+fn what_is_filled_alike_is_equal_until_a_row_changes() {
+    for major in majors() {
+        let (one, two) = (Server::start(major), Server::start(major));
+        data::fill(&one, "shop", 2);
+        data::fill(&two, data::HOSTILE_DATABASE, 2);
+        let tables = "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND oid >= 16384";
+        assert_eq!(one.psql("shop", tables), data::TABLES.to_string());
+        let (before, same) = (data::fingerprint(&one, "shop"), data::fingerprint(&two, data::HOSTILE_DATABASE));
+        assert_eq!(data::difference(&before, &same), [""; 0]);
+        for (sql, what) in [
+            ("UPDATE bulk.big SET note = note || ' ' WHERE id = 77", "rows bulk.big"),
+            ("SELECT nextval('app.never_used')", "sequence app.never_used"),
+            ("SELECT lo_put(700001, 2, '\\x77')", "large object 700001"),
+            ("GRANT DELETE ON app.tenant TO app_reader", "rights class app.tenant"),
+            ("ALTER TABLE app.tree ALTER COLUMN name SET DEFAULT 'x'", "column app.tree.name"),
+            ("DROP POLICY own_rows ON app.tenant", "policy app.tenant.own_rows"),
+        ] {
+            let before = data::fingerprint(&one, "shop");
+            one.psql("shop", sql);
+            let changed = data::difference(&before, &data::fingerprint(&one, "shop"));
+            assert!(changed.len() == 1 && changed[0].starts_with(&format!("{what}: ")), "{sql}: {changed:#?}");
+        }
+    }
+}
+
+#[test]
+fn the_programs_of_postgresql_bring_all_of_it_back() {
+    for major in majors() {
+        let (from, to) = (Server::start(major), Server::start(major));
+        data::fill(&from, data::HOSTILE_DATABASE, 2);
+        let dump = tempfile::NamedTempFile::new().expect("a file");
+        let dumped = from.client("pg_dump", data::HOSTILE_DATABASE).args(["-Fc", "-f"]).arg(dump.path()).status();
+        assert!(dumped.expect("pg_dump runs").success());
+        let globals =
+            from.client("pg_dumpall", "postgres").arg("--globals-only").output().expect("pg_dumpall runs").stdout;
+        // Each server keeps its own superuser with his password.
+        let globals = String::from_utf8(globals).expect("UTF-8");
+        let others: Vec<&str> = globals.lines().filter(|line| !line.contains(" ROLE postgres")).collect();
+        to.psql("postgres", &others.join("\n"));
+        let restored = to.client("pg_restore", "").args(["-eC", "-d", "postgres"]).arg(dump.path()).status();
+        assert!(restored.expect("pg_restore runs").success());
+        let [one, two] = [&from, &to].map(|server| data::fingerprint(server, data::HOSTILE_DATABASE));
+        assert_eq!(data::difference(&one, &two), [""; 0]);
+        assert_eq!(data::difference(&data::globals(&from), &data::globals(&to)), [""; 0]);
+    }
 }

@@ -19,13 +19,20 @@ pub(crate) const SCRIPT: &str = "sql";
 pub(crate) const SCRIPT_ITEM: &str = "globals.sql";
 
 const DATABASE: &str = "database";
+/// What the name of a database's item begins with: a database may be called as one of the items above.
+const DATABASES: &str = "databases/";
+
+/// The name of a database's item.
+pub(crate) fn database_item(database: &str) -> String {
+    format!("{DATABASES}{database}")
+}
 
 /// A database as it was at its cut.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct DatabaseFacts {
-    /// Its name; the item is called so too.
+    /// Its name; the item is called so too, after `databases/`.
     pub name: String,
     /// Its owner.
     pub owner: String,

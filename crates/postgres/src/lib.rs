@@ -5,9 +5,13 @@
 
 mod client;
 mod connect;
+mod dump;
 mod error;
 mod facts;
+mod globals;
 mod quote;
 
 pub use connect::{PgConnect, Roots, Tls};
+pub use dump::{PgDump, PgDumpOptions, exact_schema, exact_table};
 pub use facts::{DatabaseFacts, ExtensionFacts, TableFacts};
+pub use globals::{Globals, Membership, Parameter, Privilege, Role, RoleSetting, Statement, Tablespace};

@@ -3,6 +3,7 @@
 //! Everything here is for tests: what fails panics, and says what to do. `cargo xtask test` installs the servers. None
 //! outlives the process that started it, however that ends.
 
+pub mod data;
 mod place;
 mod poll;
 pub mod postgres;

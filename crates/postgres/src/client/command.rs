@@ -32,6 +32,8 @@ pub(crate) struct Child {
 pub(crate) struct Said {
     pub(crate) lines: Vec<String>,
     pub(crate) left_out: u64,
+    /// The first line that tells an error, kept whatever came after it.
+    pub(crate) error: Option<String>,
 }
 
 /// Starts `program`. It reads and writes pipes, and its environment has nothing of ours but what it needs.
@@ -55,7 +57,7 @@ pub(crate) async fn start(program: &Program, arguments: &[String], server: Optio
     let mut child = command.spawn().map_err(|error| {
         Error::new(ErrorKind::Other, "the program cannot be run").with("program", program.path.display()).because(error)
     })?;
-    let said = tokio::spawn(listen(child.stderr.take()));
+    let said = tokio::spawn(listen(name.clone(), child.stderr.take()));
     Ok(Child { name, stdin: child.stdin.take(), stdout: child.stdout.take(), child, said, _password: password })
 }
 
@@ -76,6 +78,14 @@ impl Child {
 }
 
 impl Said {
+    /// The error of a program that told one, and yet ended as if nothing had happened.
+    pub(crate) fn told_error(&self, name: &str) -> Result<()> {
+        match &self.error {
+            None => Ok(()),
+            Some(line) => Err(Error::new(kind_of(&self.lines), format!("{name} succeeded, but told an error: {line}"))),
+        }
+    }
+
     /// The error of a program that ended so.
     fn failure(&self, name: &str, status: ExitStatus) -> Error {
         Error::new(kind_of(&self.lines), format!("{name} failed: {self}")).with("ended with", status)
@@ -98,6 +108,9 @@ impl fmt::Display for Said {
 /// What the program's own words tell. It says them in English, because its locale is C.
 fn kind_of(lines: &[String]) -> ErrorKind {
     let says = |words: &str| lines.iter().any(|line| line.contains(words));
+    if says("due to conflict with recovery") {
+        return ErrorKind::Conflict;
+    }
     if says("password authentication failed") || says("permission denied") || says("no pg_hba.conf entry") {
         return ErrorKind::Denied;
     }
@@ -109,9 +122,6 @@ fn kind_of(lines: &[String]) -> ErrorKind {
     }
     if says("canceling statement due to lock timeout") || says("could not obtain lock") {
         return ErrorKind::Busy;
-    }
-    if says("canceling statement due to conflict with recovery") {
-        return ErrorKind::Conflict;
     }
     ErrorKind::Other
 }
@@ -164,11 +174,12 @@ fn roots_for(roots: &Roots, program: &Program) -> Result<String> {
 }
 
 /// Reads to the end whatever comes: a program whose words nobody reads stands still.
-async fn listen(stderr: Option<ChildStderr>) -> Said {
+async fn listen(name: String, stderr: Option<ChildStderr>) -> Said {
     let mut said = Said::default();
     let Some(stderr) = stderr else { return said };
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
+    let warning = format!("{name}: warning:");
     loop {
         line.clear();
         match next_line(&mut reader, &mut line).await {
@@ -177,7 +188,12 @@ async fn listen(stderr: Option<ChildStderr>) -> Said {
                     said.lines.remove(0);
                     said.left_out += 1;
                 }
-                said.lines.push(String::from_utf8_lossy(&line).trim_end().to_owned());
+                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+                // A warning may name anything, a table called "error:" too.
+                if said.error.is_none() && line.contains("error:") && !line.starts_with(&warning) {
+                    said.error = Some(line.clone());
+                }
+                said.lines.push(line);
             }
             Ok(false) | Err(_) => return said,
         }
@@ -231,6 +247,15 @@ mod tests {
         assert!(error.to_string().contains("sh failed: pg_dump: error: server closed"), "{error}");
         let killed = run("kill -9 $$").await.unwrap_err();
         assert!(killed.to_string().contains("signal: 9"), "{killed}");
+    }
+
+    #[tokio::test]
+    async fn an_error_among_thousands_of_warnings_is_kept_and_a_warning_is_none() {
+        let said = run("echo 'sh: error: a row' >&2; yes 'sh: warning: \"error:\"' | head -n 500 >&2").await.unwrap();
+        assert_eq!(said.error.as_deref(), Some("sh: error: a row"));
+        assert!(said.told_error("sh").unwrap_err().to_string().contains("told an error: sh: error: a row"));
+        let warned = run("yes 'sh: warning: \"error:\"' | head -n 500 >&2").await.unwrap();
+        assert!(warned.told_error("sh").is_ok());
     }
 
     #[tokio::test]

@@ -83,8 +83,13 @@ fn candidates(name: &str, folder: Option<&Path>) -> Vec<PathBuf> {
             }
         }
     }
-    paths.retain(|path| path.is_file());
+    paths.retain(|path| path.is_file() && !is_wrapper(path, name));
     paths
+}
+
+/// Debian's `/usr/bin/pg_dump` is a link to a script, which runs the version that it likes.
+fn is_wrapper(path: &Path, name: &str) -> bool {
+    path.canonicalize().is_ok_and(|path| path.file_name().is_some_and(|file| file != name))
 }
 
 async fn version_of(path: &Path) -> Option<Version> {

@@ -4,5 +4,5 @@ mod command;
 mod find;
 mod pass_file;
 
-pub(crate) use command::{Child, start};
+pub(crate) use command::{Child, Said, start};
 pub(crate) use find::{Program, find};

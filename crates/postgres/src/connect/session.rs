@@ -1,22 +1,28 @@
 //! A connection of our own, for SQL.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use backstay_core::{Error, ErrorKind, Result};
+use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{Client, Config, NoTls, Socket};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, NoTls, Row, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::PgConnect;
 use crate::error;
 
+/// After how much silence the other side is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
 /// A session at a server. Dropped, it ends.
 #[derive(Debug)]
 pub(crate) struct Session {
     client: Client,
-    connection: JoinHandle<()>,
+    connection: JoinHandle<Option<tokio_postgres::Error>>,
 }
 
 impl PgConnect {
@@ -33,6 +39,8 @@ impl PgConnect {
                 .user(&self.user)
                 .dbname(&self.database)
                 .connect_timeout(self.connect_timeout)
+                // A session that holds a snapshot says nothing for hours, and firewalls forget the silent.
+                .keepalives_idle(KEEPALIVE)
                 .application_name(&self.application_name);
             if self.is_socket() {
                 config.host_path(&self.host)
@@ -62,13 +70,41 @@ where
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
     let (client, connection) = config.connect(tls).await.map_err(error::server)?;
-    let connection = tokio::spawn(async move {
-        // Whoever asks next is told of it by the client.
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection ended");
+    Ok(Session { client, connection: tokio::spawn(async move { connection.await.err() }) })
+}
+
+impl Session {
+    /// The rows of a query, each read by the names of its columns.
+    ///
+    /// # Errors
+    /// What the server answers; [`Other`](ErrorKind::Other) if a row is of another shape.
+    pub(crate) async fn rows<T: DeserializeOwned>(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<T>> {
+        let sql = format!("SELECT pg_catalog.to_jsonb(q)::text FROM ({sql}) AS q");
+        let rows = self.client.query(&sql, values).await.map_err(error::server)?;
+        let read = |row: &Row| {
+            let text: String = row.try_get(0).map_err(error::server)?;
+            serde_json::from_str(&text)
+                .map_err(|error| Error::new(ErrorKind::Other, "the server's answer is not understood").because(error))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// The one row of a query.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows).
+    pub(crate) async fn row<T: DeserializeOwned>(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<T> {
+        let row = self.rows(sql, values).await?.pop();
+        row.ok_or_else(|| Error::new(ErrorKind::NotFound, "the server has no such row"))
+    }
+
+    /// Waits until it has ended, which nobody asked for. Cancel safe, but not to be called again once it returned.
+    pub(crate) async fn lost(&mut self) -> Error {
+        match (&mut self.connection).await {
+            Ok(Some(error)) => error::server(error),
+            _ => Error::new(ErrorKind::Unavailable, "the server closed the connection"),
         }
-    });
-    Ok(Session { client, connection })
+    }
 }
 
 impl Deref for Session {
