@@ -61,7 +61,7 @@ impl Archive {
     ///
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) if it cannot, or sees another one.
-    pub(super) async fn list(&self, program: &Program) -> Result<()> {
+    pub(super) async fn list(&mut self, program: &Program) -> Result<()> {
         let mut child = start(program, &["--list".to_owned()], None).await?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let head = self.head.clone();

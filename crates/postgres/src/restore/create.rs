@@ -47,7 +47,9 @@ impl Locale {
     pub(super) fn impossible(&self, server_version: u32, has_icu: bool) -> Option<&'static str> {
         match self.provider.as_deref() {
             Some("i") if !has_icu => Some("the target is built without ICU, which sorts this database"),
-            Some("i") if server_version < 150_000 => Some("the target is older than 15, which ICU takes for a database"),
+            Some("i") if server_version < 150_000 => {
+                Some("the target is older than 15, which ICU takes for a database")
+            }
             Some("b") if server_version < 170_000 => Some("the target is older than 17 and has no built-in locales"),
             _ => None,
         }
@@ -105,10 +107,7 @@ mod tests {
             ..Entry::default()
         };
         let foreign = |database: &str| Toc {
-            entries: vec![
-                entry("ENCODING", "SET client_encoding = 'LATIN1';\n"),
-                entry("DATABASE", database),
-            ],
+            entries: vec![entry("ENCODING", "SET client_encoding = 'LATIN1';\n"), entry("DATABASE", database)],
             ..Toc::default()
         };
         let toc = foreign(

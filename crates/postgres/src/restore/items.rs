@@ -4,10 +4,7 @@ use backstay_core::source::{ItemInfo, ItemSource};
 use backstay_core::{Error, ErrorKind, Result};
 use futures_util::StreamExt as _;
 
-use crate::facts::{ARCHIVE, GLOBALS, SCRIPT, SCRIPT_ITEM};
-
-/// How the items of databases are named by a dump of ours.
-const FOLDER: &str = "databases/";
+use crate::facts::{ARCHIVE, DATABASES, GLOBALS, SCRIPT, SCRIPT_ITEM};
 
 /// What a component holds for us.
 #[derive(Debug, Default)]
@@ -64,7 +61,7 @@ impl Found {
 
 /// The database that an item is the archive of.
 pub(super) fn database(item: &ItemInfo) -> &str {
-    item.name.strip_prefix(FOLDER).unwrap_or(&item.name)
+    item.name.strip_prefix(DATABASES).unwrap_or(&item.name)
 }
 
 #[cfg(test)]

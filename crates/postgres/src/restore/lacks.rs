@@ -100,11 +100,15 @@ impl Lacks {
                 continue;
             };
             if !default.allowed {
-                self.extensions.insert(name.clone(), "only a super-user may create it: have it made in an empty database, and name that by `into`");
+                self.extensions.insert(
+                    name.clone(),
+                    "only a super-user may create it: have it made in an empty database, and name that by `into`",
+                );
             }
             let dumped = facts.and_then(|facts| facts.extensions.iter().find(|e| e.name == name)).map(|e| &e.version);
             if let Some(dumped) = dumped.filter(|dumped| **dumped != default.version) {
-                self.notes.push(format!("extension {name}: {} instead of {dumped}, the target's default", default.version));
+                self.notes
+                    .push(format!("extension {name}: {} instead of {dumped}, the target's default", default.version));
             }
         }
         Ok(())

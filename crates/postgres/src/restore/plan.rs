@@ -10,11 +10,11 @@ use super::archive::Archive;
 use super::create::Locale;
 use super::globals::{self, Wanted};
 use super::items::{self, database};
-use super::lacks::{self, Lacks};
+use super::lacks::Lacks;
 use super::target::{Found, Object, Target};
 use super::toc::{Entry, Toc};
 use super::{PgRestore, room, select};
-use crate::client::{Program, find};
+use crate::client::Program;
 use crate::facts::DatabaseFacts;
 
 const EXTRA: &str = "restore";
@@ -39,7 +39,6 @@ pub(super) struct Details {
 /// A plan, and what it takes to do it.
 pub(super) struct Planned {
     pub(super) plan: ImportPlan,
-    pub(super) details: Details,
     pub(super) item: ItemInfo,
     pub(super) facts: DatabaseFacts,
     pub(super) toc: Toc,
@@ -85,7 +84,7 @@ impl Planned {
             Some(details) => same(&found_items.archives, details)?,
             None => found_items.archive(asked.database.as_deref())?.clone(),
         };
-        let archive = Archive::open(items, &item).await?;
+        let mut archive = Archive::open(items, &item).await?;
         let facts = DatabaseFacts::of(&item.facts)?;
         let target = Target::look(restore.server()).await?;
         let program = restore.program(target.major(), &archive.toc).await?;
@@ -117,7 +116,8 @@ impl Planned {
         let chosen = select::chosen(&toc, &options.only)?;
         let kept: Vec<&Entry> = toc.entries.iter().filter(|entry| is_kept(restore, &target, entry, &chosen)).collect();
         let left_out = toc.entries.iter().filter(|entry| !entry.is_of_the_whole()).count() - kept.len();
-        plan.bytes = facts.as_ref().filter(|_| options.only.is_empty()).map_or(item.bytes, |facts| facts.bytes.max(item.bytes));
+        plan.bytes =
+            facts.as_ref().filter(|_| options.only.is_empty()).map_or(item.bytes, |facts| facts.bytes.max(item.bytes));
 
         let globals = globals::wanted(restore, items, found_items.globals.as_ref(), &target).await?;
         let locale = if asked.without_locale { Locale::default() } else { Locale::of(facts.as_ref(), &toc) };
@@ -125,9 +125,12 @@ impl Planned {
         let mut blocked = lacks.tell(&mut plan);
         blocked |= conflicts(&mut plan, &details, &target, &found, &locale);
         if asked.jobs > 1 && !details.creates {
-            return Err(Error::new(ErrorKind::Invalid, "several jobs cannot be rolled back in a database that is there")
-                .with("database", &details.database)
-                .advise("leave `jobs` at 1, or restore into a new database"));
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "several jobs cannot be rolled back in a database that is there",
+            )
+            .with("database", &details.database)
+            .advise("leave `jobs` at 1, or restore into a new database"));
         }
         if !blocked {
             count(&mut plan, &kept, &found);
@@ -138,13 +141,12 @@ impl Planned {
         notes(&mut plan, restore, &toc, &target, &program, &kept, &found);
         let space = room::check(restore, &target, &plan, &item)?;
         plan.notes.extend(space);
-        plan.fingerprint = fingerprint(&details, &found, &plan);
+        plan.fingerprint = fingerprint(&details, &found);
         plan.extra = Facts::new().with(EXTRA, &details);
         let list = (left_out > 0).then(|| kept.iter().map(|entry| entry.id).collect());
         let without_tablespaces = lacks.lacks_tablespaces();
         Ok(Self {
             plan,
-            details,
             item,
             facts: facts.unwrap_or_default(),
             program,
@@ -233,11 +235,18 @@ fn is_kept(restore: &PgRestore, target: &Target, entry: &Entry, chosen: &Option<
 }
 
 /// What forbids the restore as a whole.
-fn conflicts(plan: &mut ImportPlan, details: &Details, target: &Target, found: &Option<Found>, locale: &Locale) -> bool {
+fn conflicts(
+    plan: &mut ImportPlan,
+    details: &Details,
+    target: &Target,
+    found: &Option<Found>,
+    locale: &Locale,
+) -> bool {
     let name = format!("database {}", details.database);
     match found {
         None if !target.creates_databases => {
-            let why = "the user may not create databases: grant CREATEDB, or name one that is there and empty by `into`";
+            let why =
+                "the user may not create databases: grant CREATEDB, or name one that is there and empty by `into`";
             plan.add(ImportAction::Impossible, name, why);
         }
         None => match locale.impossible(target.version, target.has_icu) {
@@ -264,7 +273,9 @@ fn count(plan: &mut ImportPlan, kept: &[&Entry], found: &Option<Found>) {
     for entry in kept {
         let object = object(entry);
         match object.filter(|object| there.is_some_and(|there| there.contains(object))) {
-            Some(object) => plan.add(ImportAction::Overwrite, object.to_string(), "it is dropped and made as in the archive"),
+            Some(object) => {
+                plan.add(ImportAction::Overwrite, object.to_string(), "it is dropped and made as in the archive")
+            }
             None => plan.add(ImportAction::Create, "", ""),
         }
     }
@@ -321,7 +332,8 @@ fn notes(
     }
     let subscriptions = toc.entries.iter().filter(|entry| entry.kind == "SUBSCRIPTION").count();
     if subscriptions > 0 {
-        plan.notes.push(format!("{subscriptions} subscriptions are left out: two databases must not follow one publisher"));
+        plan.notes
+            .push(format!("{subscriptions} subscriptions are left out: two databases must not follow one publisher"));
     }
     let large = toc.entries.iter().any(|entry| entry.kind.starts_with("BLOB"));
     if large && !plan.options.only.is_empty() {
@@ -334,14 +346,12 @@ fn notes(
 }
 
 /// A digest of what was found in the way.
-fn fingerprint(details: &Details, found: &Option<Found>, plan: &ImportPlan) -> String {
-    let mut text = format!("{} {} {:?}", details.database, details.creates, plan.counts);
-    if let Some(found) = found {
+fn fingerprint(details: &Details, found: &Option<Found>) -> String {
+    // Roles are not in it: an interrupted apply may have made some. Nor is an empty database: it is as good as none.
+    let mut text = details.database.clone();
+    if let Some(found) = found.as_ref().filter(|found| found.marker.is_some() || !found.objects.is_empty()) {
         text.push_str(&format!("\n{} {:?}", found.oid, found.marker));
         found.objects.iter().for_each(|object| text.push_str(&format!("\n{object:?}")));
-    }
-    for entry in &plan.entries {
-        text.push_str(&format!("\n{} {:?} {:?}", entry.action, entry.what, entry.why));
     }
     Blake3::of(text.as_bytes()).to_string()
 }

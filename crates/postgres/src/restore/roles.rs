@@ -99,7 +99,8 @@ mod tests {
         assert_eq!(names("ACL", acl), ["Fritz, \"the\" Cat", "bob", "postgres"]);
         let default = "ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA s GRANT SELECT ON TABLES TO reader;\n";
         assert_eq!(names("DEFAULT ACL", default), ["owner", "reader"]);
-        let granted = "SET SESSION AUTHORIZATION boss;\nGRANT SELECT ON TABLE public.p TO bob;\nRESET SESSION AUTHORIZATION;\n";
+        let granted =
+            "SET SESSION AUTHORIZATION boss;\nGRANT SELECT ON TABLE public.p TO bob;\nRESET SESSION AUTHORIZATION;\n";
         assert_eq!(names("ACL", granted), ["bob", "boss"]);
         let policy = "CREATE POLICY pp ON public.p FOR SELECT TO alice, bob USING ((x IN ( SELECT y FROM other)));\n";
         assert_eq!(names("POLICY", policy), ["alice", "bob"]);

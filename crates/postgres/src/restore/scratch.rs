@@ -102,7 +102,9 @@ impl Scratch {
             scratch.run(&shut).await?;
             Ok(scratch)
         });
-        making.await.map_err(|error| Error::new(ErrorKind::Other, "the task that makes databases died").because(error))?
+        making
+            .await
+            .map_err(|error| Error::new(ErrorKind::Other, "the task that makes databases died").because(error))?
     }
 
     /// Runs SQL beside it, not in it.
@@ -207,6 +209,21 @@ pub(super) async fn sweep(server: &PgConnect, shown: Vec<ScratchDatabase>) -> Re
         }
     }
     Ok(gone)
+}
+
+/// Drops the database of this name if it bears a mark.
+pub(super) async fn discard(server: &PgConnect, name: &str) -> Result<()> {
+    let session = server.session().await?;
+    hold(&session, name).await?;
+    match identity(&session, name).await? {
+        None => Ok(()),
+        Some((_, Some(comment))) if Marker::read(&comment, name).is_some() => drop_database(&session, name).await,
+        Some(_) => {
+            Err(Error::new(ErrorKind::Refused, "the database bears no mark of a restore, and may be somebody's")
+                .with("database", name)
+                .advise("drop it yourself if it is not needed"))
+        }
+    }
 }
 
 #[cfg(test)]

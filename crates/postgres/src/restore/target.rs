@@ -109,7 +109,8 @@ impl Target {
     /// Roles that are there, each with whether this user may make things theirs.
     pub(super) async fn roles(&self, names: &[String]) -> Result<Vec<(String, bool)>> {
         let how = if self.version >= 160_000 { "SET" } else { "MEMBER" };
-        let sql = format!("select rolname::text, pg_has_role(oid, '{how}') from pg_roles where rolname::text = any($1)");
+        let sql =
+            format!("select rolname::text, pg_has_role(oid, '{how}') from pg_roles where rolname::text = any($1)");
         let rows = self.session.query(&sql, &[&names]).await.map_err(error::server)?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }

@@ -1,7 +1,7 @@
 //! The head of a custom-format archive: which release wrote it, how, and its table of contents. `pg_restore --list` shows the
 //! same for people; names with spaces cannot be told apart there. Layout: PostgreSQL's `src/bin/pg_dump/pg_backup_archiver.c`.
 
-use backstay_core::{Error, ErrorKind, Result};
+use backstay_core::{Error, ErrorKind};
 
 /// Archives of PostgreSQL 9.0 to 18 are of format 1.12 to 1.16.
 const FORMATS: std::ops::RangeInclusive<(u8, u8)> = (1, 12)..=(1, 16);
@@ -170,7 +170,8 @@ impl<'a> Reader<'a> {
         let negative = self.byte()? != 0;
         let bytes = self.take(self.integer)?;
         let value = bytes.iter().rev().fold(0_u64, |value, byte| (value << 8) | u64::from(*byte));
-        let value = i64::try_from(value).map_err(|_| bad(ErrorKind::Corrupt, "a number in the archive is too large"))?;
+        let value =
+            i64::try_from(value).map_err(|_| bad(ErrorKind::Corrupt, "a number in the archive is too large"))?;
         Ok(if negative { -value } else { value })
     }
 
@@ -210,7 +211,11 @@ pub(super) fn written(toc: &Toc, minor: u8) -> Vec<u8> {
     let mut out = b"PGDMP".to_vec();
     out.extend_from_slice(&[1, minor, 0, 4, 8, CUSTOM]);
     let number = toc.compression as u8;
-    if minor >= 15 { out.push(number) } else { int(&mut out, if number == 0 { 0 } else { -1 }) }
+    if minor >= 15 {
+        out.push(number)
+    } else {
+        int(&mut out, if number == 0 { 0 } else { -1 })
+    }
     (0..7).for_each(|_| int(&mut out, 7));
     [&toc.database, &toc.server, &toc.client].iter().for_each(|text| string(&mut out, Some(text)));
     int(&mut out, toc.entries.len().try_into().unwrap());
