@@ -20,7 +20,7 @@ pub(crate) const SCRIPT_ITEM: &str = "globals.sql";
 
 const DATABASE: &str = "database";
 /// What the name of a database's item begins with: a database may be called as one of the items above.
-const DATABASES: &str = "databases/";
+pub(crate) const DATABASES: &str = "databases/";
 
 /// The name of a database's item.
 pub(crate) fn database_item(database: &str) -> String {

@@ -10,8 +10,12 @@ mod error;
 mod facts;
 mod globals;
 mod quote;
+mod restore;
+mod validate;
 
 pub use connect::{PgConnect, Roots, Tls};
 pub use dump::{PgDump, PgDumpOptions, exact_schema, exact_table};
 pub use facts::{DatabaseFacts, ExtensionFacts, TableFacts};
 pub use globals::{Globals, Membership, Parameter, Privilege, Role, RoleSetting, Statement, Tablespace};
+pub use restore::{PgRestore, PgRestoreOptions, RestoreGlobals, ScratchDatabase};
+pub use validate::{CheckResult, Checks, QueryCheck, Validation};

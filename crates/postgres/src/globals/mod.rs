@@ -13,6 +13,7 @@ use backstay_core::Secret;
 use serde::{Deserialize, Serialize};
 
 pub use render::Statement;
+pub(crate) use setting::setting;
 
 /// What belongs to a server and not to one of its databases. Roles that PostgreSQL brings along (`pg_*`) are not in it, but
 /// memberships in them are. Nor are `ALTER DATABASE .. SET` and who may connect to a database: its dump has them.
