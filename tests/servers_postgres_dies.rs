@@ -32,10 +32,10 @@ const COPYING: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WH
 const HOLDING: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction' AND query NOT LIKE 'COPY %' AND datname = 'orders'";
 
 const BLOWS: [Blow; 5] = [
-    ("terminating connection", |server| drop(locked(server).psql("postgres", COPYING)), |_| {}),
+    ("server closed the connection", |server| drop(locked(server).psql("postgres", COPYING)), |_| {}),
     ("the session that holds the snapshot ended", |server| drop(locked(server).psql("postgres", HOLDING)), |_| {}),
     ("", |server| locked(server).kill(), |server| locked(server).start_again()),
-    ("terminating connection", |server| locked(server).stop(), |server| locked(server).start_again()),
+    ("", |server| locked(server).stop(), |server| locked(server).start_again()),
     ("signal: 9", |server| pg_dumps(locked(server).port()).into_iter().for_each(kill), |_| {}),
 ];
 
