@@ -9,5 +9,5 @@ mod poll;
 pub mod postgres;
 pub mod proxy;
 
-pub use crate::place::folder;
+pub use crate::place::{Folder, folder};
 pub use crate::poll::until;

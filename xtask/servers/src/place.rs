@@ -1,8 +1,8 @@
 //! Where servers keep their files, and who they run as.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 /// A new empty folder that everyone can enter, also the user whom the servers run as. Those of the system are not so
 /// where a test runs as root.
-pub fn folder() -> TempDir {
-    temporary(base(), "folder-")
+pub fn folder() -> Folder {
+    Folder::new("folder-")
 }
 
 /// The folder below which all of this lies. It outlives the tests: what takes long to make is made once.
@@ -25,7 +25,7 @@ pub(crate) fn base() -> &'static Path {
             true => PathBuf::from("/var/cache/backstay-test"),
             false => home_cache().join("backstay-test"),
         };
-        made(&base, 0o755);
+        made(&base);
         base
     })
 }
@@ -35,9 +35,10 @@ fn home_cache() -> PathBuf {
     named.or_else(|| Some(std::env::home_dir()?.join(".cache"))).expect("a home folder: set HOME or XDG_CACHE_HOME")
 }
 
-/// The folder `path`, made with this mode if it is not there.
-pub(crate) fn made(path: &Path, mode: u32) -> &Path {
-    DirBuilder::new().recursive(true).mode(mode).create(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+/// The folder `path`, made if it is not there. Everyone may enter it, whatever our umask.
+pub(crate) fn made(path: &Path) -> &Path {
+    fs::create_dir_all(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     path
 }
 
@@ -49,38 +50,36 @@ pub(crate) fn lock(name: &str) -> File {
     file
 }
 
-/// A server's own folder, removed when dropped.
-pub(crate) struct Home {
-    folder: TempDir,
-    /// Held as long as the folder is in use. Without it the folder is a dead test's, and swept.
+/// A folder that is removed when dropped. That of a process which ended otherwise is removed by the next one.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    _outer: TempDir,
+    /// Held as long as the folder is in use. Whose lock nobody holds is a dead process's, and swept.
     _lock: File,
 }
 
-impl Home {
-    pub(crate) fn new(name: &str) -> Self {
-        let servers = base().join("servers");
+impl Folder {
+    pub(crate) fn new(prefix: &str) -> Self {
+        let all = base().join("servers");
         let _alone = lock("servers");
-        sweep(made(&servers, 0o755));
-        let folder = temporary(&servers, name);
-        let lock = File::create(folder.path().join("lock")).expect("a lock file");
+        sweep(made(&all));
+        let outer = tempfile::Builder::new().prefix(prefix).tempdir_in(&all);
+        let outer = outer.unwrap_or_else(|e| panic!("no folder in {}: {e}", all.display()));
+        let lock = File::create(outer.path().join("lock")).expect("a lock file");
         lock.lock().expect("a lock of our own");
-        Self { folder, _lock: lock }
+        Self { path: made(&made(outer.path()).join("own")).to_owned(), _outer: outer, _lock: lock }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
-}
-
-fn temporary(within: &Path, prefix: &str) -> TempDir {
-    let open = Permissions::from_mode(0o755);
-    let made = tempfile::Builder::new().prefix(prefix).permissions(open).tempdir_in(within);
-    made.unwrap_or_else(|e| panic!("no folder in {}: {e}", within.display()))
 }
 
 /// Removes the folders of processes that ended without doing so.
-fn sweep(servers: &Path) {
-    for entry in fs::read_dir(servers).expect("it was made").flatten() {
+fn sweep(all: &Path) {
+    for entry in fs::read_dir(all).expect("it was made").flatten() {
         let lock = File::open(entry.path().join("lock"));
         if lock.map_or(true, |lock| lock.try_lock().is_ok()) {
             // A server may still be about to end; then the next sweep removes what is left.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::place::{Account, Home};
+use crate::place::{Account, Folder};
 use crate::postgres::server::{Server, new_password};
 use crate::postgres::{bin, can_tls, cluster, tls};
 
@@ -72,7 +72,7 @@ impl Builder {
     /// If it does not start, with its log.
     pub fn start(mut self) -> Server {
         let bin = bin(self.major);
-        let home = Home::new(&format!("pg{}-", self.major));
+        let home = Folder::new(&format!("pg{}-", self.major));
         let data = self.disk.as_deref().unwrap_or(home.path()).join("data");
         let sockets = home.path().join("socket");
         cluster::private(&data);

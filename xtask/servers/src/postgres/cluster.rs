@@ -39,7 +39,7 @@ fn template(bin: &Path) -> PathBuf {
     let version = run(Command::new(bin.join("postgres")).arg("--version"));
     let version = version.split_whitespace().nth(2).expect("`postgres (PostgreSQL) VERSION`");
     let templates = base().join("initdb");
-    let template = made(&templates, 0o755).join(version);
+    let template = made(&templates).join(version);
     let _alone = lock("initdb");
     if !template.exists() {
         let new = templates.join("new");

@@ -40,20 +40,33 @@ pub fn fetched() -> PathBuf {
     base().join("postgresql")
 }
 
+/// Majors that the system's packages brought, in order. None is no panic here.
+pub fn packaged() -> Vec<u32> {
+    whole(Path::new("/usr/lib/postgresql")).into_keys().collect()
+}
+
 fn installed() -> BTreeMap<u32, PathBuf> {
-    let mut found = BTreeMap::new();
-    for folder in [Path::new("/usr/lib/postgresql"), &fetched()] {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let major = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            let bin = entry.path().join("bin");
-            let whole = ["postgres", "initdb", "psql", "pg_dump", "pg_restore", "pg_basebackup", "pg_config"];
-            if let Some(major) = major
-                && whole.iter().all(|program| bin.join(program).is_file())
-            {
-                found.entry(major).or_insert(bin);
-            }
-        }
-    }
+    let mut found = whole(&fetched());
+    // The system's own go before.
+    found.append(&mut whole(Path::new("/usr/lib/postgresql")));
     assert!(!found.is_empty(), "no PostgreSQL server is here: `cargo xtask test` installs what the tests need");
     found
+}
+
+/// The folders of programs below `folder/MAJOR/bin` that have all that we use.
+fn whole(folder: &Path) -> BTreeMap<u32, PathBuf> {
+    let used = [
+        "postgres",
+        "initdb",
+        "pg_resetwal",
+        "pg_config",
+        "psql",
+        "pg_dump",
+        "pg_restore",
+        "pg_dumpall",
+        "pg_basebackup",
+    ];
+    let majors = fs::read_dir(folder).into_iter().flatten().flatten();
+    let majors = majors.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))));
+    majors.filter(|(_, bin)| used.iter().all(|program| bin.join(program).is_file())).collect()
 }

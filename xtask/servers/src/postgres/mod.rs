@@ -8,5 +8,5 @@ mod server;
 mod tls;
 
 pub use self::builder::Builder;
-pub use self::installed::{bin, can_tls, fetched, majors};
+pub use self::installed::{bin, can_tls, fetched, majors, packaged};
 pub use self::server::Server;

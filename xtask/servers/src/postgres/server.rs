@@ -12,7 +12,7 @@ use std::thread;
 
 use rustix::process::Signal;
 
-use crate::place::{Home, random};
+use crate::place::{Folder, random};
 use crate::poll::until;
 use crate::postgres::builder::{Builder, Primary};
 use crate::postgres::process::{as_server, kill_all, signal, spawn};
@@ -21,7 +21,7 @@ use crate::postgres::process::{as_server, kill_all, signal, spawn};
 pub struct Server {
     major: u32,
     bin: PathBuf,
-    home: Home,
+    home: Folder,
     data: PathBuf,
     password: String,
     ca: Option<PathBuf>,
@@ -204,7 +204,7 @@ impl Server {
         until("a standby that catches up", || (self.psql("postgres", &sql) == "t").then_some(()));
     }
 
-    pub(super) fn new(major: u32, bin: PathBuf, home: Home, data: PathBuf) -> Self {
+    pub(super) fn new(major: u32, bin: PathBuf, home: Folder, data: PathBuf) -> Self {
         Self { major, bin, home, data, password: String::new(), ca: None, port: 0, child: None }
     }
 
