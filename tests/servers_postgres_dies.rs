@@ -16,7 +16,7 @@ use backstay_test_servers::until;
 use backstay_testkit::SeededRandom;
 use backstay_testkit::items::Items;
 use support::postgres::{
-    Strike, backstay, connect_by, dump, export, fill, kill, names, partial, path, pg_dumps, pg_restore, scripted,
+    Strike, backstay, connect_by, dump, export, fill, kill, names, path, pg_dumps, pg_restore, scripted,
 };
 use support::{World, restored};
 
@@ -43,12 +43,14 @@ fn locked(server: &Shared) -> std::sync::MutexGuard<'_, Server> {
     server.lock().expect("no panic")
 }
 
-async fn assert_restores(vault: &backstay::Vault, id: &PointId, server: &Server, databases: &[&str]) {
+/// The point has these databases, each as an archive that is one to its end.
+async fn assert_restores(vault: &backstay::Vault, id: &PointId, server: &Shared, databases: &[&str]) {
     let items = restored(vault, id).await.expect("it restores");
+    let server = locked(server);
     let found: Vec<&str> = items.iter().filter_map(|(name, _)| name.strip_prefix("databases/")).collect();
     assert_eq!(found, databases);
     for (name, archive) in items.iter().filter(|(name, _)| name.starts_with("databases/")) {
-        pg_restore(server, &["--file=/dev/null"], archive);
+        pg_restore(&server, &["--file=/dev/null"], archive);
         assert!(!archive.is_empty(), "{name}");
     }
 }
@@ -77,15 +79,15 @@ async fn whatever_dies_in_the_middle_its_item_is_gone_and_the_next_run_good() {
                 let component = &report.components[0];
                 assert_eq!((component.outcome, component.problems[0].what.as_str()), (Outcome::Incomplete, "orders"));
                 assert!(component.problems[0].why.contains(words), "{words}: {:?}", component.problems);
-                assert_restores(calm.vault(), &report.id, &locked(&server), &["shop"]).await;
+                assert_restores(calm.vault(), &report.id, &server, &["shop"]).await;
                 let manifest = world.json(&format!("points/{}.json", report.id)).await;
                 assert_eq!(manifest["components"][0]["objects"].as_array().expect("objects").len(), 3);
             } else {
                 assert!(error.to_string().contains("no component could be exported"), "{error}");
             }
-            assert_restores(calm.vault(), &earlier, &locked(&server), &["orders", "shop"]).await;
+            assert_restores(calm.vault(), &earlier, &server, &["orders", "shop"]).await;
             let next = calm.backup("daily").await.expect("the next one is good").id;
-            assert_restores(calm.vault(), &next, &locked(&server), &["orders", "shop"]).await;
+            assert_restores(calm.vault(), &next, &server, &["orders", "shop"]).await;
         }
     }
 }
@@ -97,6 +99,7 @@ async fn a_network_that_is_cut_anywhere_makes_no_point() {
         fill(&server, "orders", 3_000);
         let proxy = Proxy::to(server.port());
         let dump = PgDump::new(connect_by(&server, proxy.port())).programs_in(server.bin()).databases(["orders"]);
+        let server = Arc::new(Mutex::new(server));
         let world = World::new(5).await;
         let backstay = backstay(&world, dump, |_: &backstay::Event| {}).await;
         let before = proxy.from_server();
