@@ -46,7 +46,7 @@ pub(crate) fn restore(args: &[String]) -> Result<()> {
     runtime()?.block_on(async {
         let vault = open(folder.as_ref()).await?;
         let point = vault.points().latest(COMPONENT).await?;
-        let importer = PgRestore::new(server).into_database(into).analyze(false);
+        let importer = PgRestore::new(server).into(into).analyze(false);
         vault.restore(&point.id).into(importer).plan().await?.apply().await?;
         Ok(())
     })
