@@ -15,7 +15,7 @@ mod retention;
 mod side;
 
 use crate::result::Result;
-use crate::{postgres, servers};
+use crate::servers;
 
 /// What a benchmark is called and what makes its line.
 const BENCHES: [(&str, Measure); 17] = [
@@ -52,7 +52,7 @@ pub(crate) fn run(names: &[String]) -> Result<bool> {
     let mut complete = true;
     let chosen = || BENCHES.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name));
     if chosen().any(|(name, _)| servers::is_for(name)) {
-        postgres::ensure()?;
+        crate::postgres::ensure()?;
     }
     for (name, measure) in chosen() {
         eprintln!("{name} ...");

@@ -1,16 +1,16 @@
 //! A database of a real server against the client programs and a pipe.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 
-use backstay_test_servers::data;
-use backstay_test_servers::postgres::{Server, majors};
+use backstay_test_servers::postgres::Server;
 
 use super::compare::{Ratio, alternate};
 use super::place::Place;
 use super::side::{OurSide, pipe};
 use crate::result::{Doing, Result};
+use crate::servers::{DATABASE, filled};
 
 // `$1` is where the client programs are, `$2` the server and database, `$3` the recipient, `$4` the output.
 const SEAL: &str = r#""$1"/pg_dump -Fc -Z0 "$2" | zstd -3 -T0 -q | age -r "$3" > "$4"; sync "$4""#;
@@ -21,8 +21,7 @@ const PARSE: &str = r#""$1"/pg_restore -f /dev/null "$2""#;
 // `$2` is the server with the database to be made.
 const RESTORE: &str = r#""$1"/pg_restore -d "$2" "$3""#;
 
-const DATABASE: &str = "bench";
-const TARGET: &str = "bench_target";
+const TARGET: &str = "shop_target";
 /// What the issue's own measurements had: 1.4 GB of stream.
 const MEGABYTES: usize = 1_300;
 
@@ -72,9 +71,8 @@ fn against(script: &str) -> Result<Ratio> {
         bench.bytes,
         || Ok(side.run(&[bench.url(DATABASE).as_ref(), place.fresh("ours")?.as_os_str()])?.run),
         || {
-            let out = place.fresh("theirs")?;
-            let args = [bench.bin.as_os_str(), bench.url(DATABASE).as_ref(), place.recipient.as_ref(), out.as_os_str()];
-            pipe(script, &args)
+            let (url, out) = (bench.url(DATABASE), place.fresh("theirs")?);
+            pipe(script, &[bench.bin.as_os_str(), url.as_ref(), place.recipient.as_ref(), out.as_os_str()])
         },
     )
 }
@@ -93,19 +91,16 @@ impl Bench {
         if let Some(bench) = BENCH.get() {
             return Ok(bench);
         }
-        let major = *majors().first().ok_or("no PostgreSQL is installed")?;
-        // As in production but for the disk: both sides read the same server.
-        let server = Server::builder(major).setting("shared_buffers", "512MB").setting("max_wal_size", "4GB").start();
-        eprintln!("  filling PostgreSQL {major} with {MEGABYTES} MB");
-        data::fill(&server, DATABASE, MEGABYTES);
-        let bin = server.bin();
-        let output = Command::new(bin.join("pg_dump"))
-            .args(["-Fc", "-Z0", &server.url(DATABASE)])
-            .stdout(Stdio::piped())
-            .spawn()
-            .doing("run pg_dump")?;
-        let bytes = std::io::copy(&mut output.stdout.ok_or("no output")?, &mut std::io::sink()).doing("read pg_dump")?;
-        Ok(BENCH.get_or_init(|| Self { server, bin, bytes }))
+        eprintln!("  filling PostgreSQL with {MEGABYTES} MB");
+        let server = filled(MEGABYTES)?;
+        let mut dump = server.client("pg_dump", DATABASE);
+        let mut child = dump.args(["-Fc", "-Z0"]).stdout(Stdio::piped()).spawn().doing("run pg_dump")?;
+        let mut stream = child.stdout.take().ok_or("pg_dump has no output")?;
+        let bytes = std::io::copy(&mut stream, &mut std::io::sink()).doing("read pg_dump")?;
+        if !child.wait().doing("wait for pg_dump")?.success() {
+            return Err("pg_dump failed".into());
+        }
+        Ok(BENCH.get_or_init(|| Self { bin: server.bin(), server, bytes }))
     }
 
     fn url(&self, database: &str) -> String {

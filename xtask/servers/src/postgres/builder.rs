@@ -94,7 +94,8 @@ impl Builder {
             }
         }
         if self.tls {
-            server.set_ca(tls::create(server.data()));
+            let ca = tls::create(server.data(), server.home());
+            server.set_ca(ca);
         }
         fs::write(server.data().join("pg_hba.conf"), self.access()).expect("room");
         server.start_first(&self.configuration(&sockets));

@@ -215,6 +215,10 @@ impl Server {
         self.password = password;
     }
 
+    pub(super) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     pub(super) fn set_ca(&mut self, ca: PathBuf) {
         self.ca = Some(ca);
     }

@@ -22,8 +22,9 @@ extendedKeyUsage = serverAuth
 subjectAltName = DNS:localhost, IP:127.0.0.1
 ";
 
-/// Puts `server.crt` and `server.key` into the data folder. Returns the authority's certificate, which anyone may read.
-pub(super) fn create(data: &Path) -> PathBuf {
+/// Puts `server.crt` and `server.key` into the data folder, and the authority's certificate, which anyone may read, into
+/// `home`.
+pub(super) fn create(data: &Path, home: &Path) -> PathBuf {
     let files = crate::folder();
     let openssl = |args: &[&str]| run(Command::new("openssl").args(args).current_dir(files.path()));
     fs::write(files.path().join("config"), CONFIG).expect("room");
@@ -45,7 +46,7 @@ pub(super) fn create(data: &Path) -> PathBuf {
             account.own(&to);
         }
     }
-    let ca = data.parent().expect("it lies in a folder").join("ca.crt");
+    let ca = home.join("ca.crt");
     fs::copy(files.path().join("ca.crt"), &ca).expect("room");
     ca
 }
