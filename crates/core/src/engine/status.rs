@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::builder::Inner;
 use crate::engine::prune_facts::{TierFacts, retired, tampering};
 use crate::engine::replicas::{ReplicaStatus, TierReplica};
+use crate::engine::status_drill::{DrillStatus, drills};
 use crate::engine::sweep_facts::SweepFacts;
 use crate::error::Result;
 use crate::name::{Name, PointId};
@@ -70,6 +71,9 @@ pub struct TierStatus {
     /// How far its replicas are behind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaStatus>,
+    /// When its components were drilled last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drills: Vec<DrillStatus>,
     /// Stored bytes of all its items, if asked for.
     pub bytes: Option<u64>,
 }
@@ -220,6 +224,7 @@ impl StatusRequest {
             doubts: facts.doubts.iter().map(|(id, why)| format!("{}: {why}", id.run)).collect(),
             dying: facts.dying.len() as u64,
             replicas,
+            drills: drills(&self.backstay, tier, &covered, at, strange).await?,
             bytes: if self.bytes { Some(self.stored_bytes(&name).await?) } else { None },
             tier: name,
         };
@@ -241,7 +246,7 @@ impl StatusRequest {
 
 impl Status {
     /// Whether each component has a good point in some tier, every objective is met, every replica answers, is
-    /// no more behind than the tier's RPO and not ahead, and nothing strange was found. What is to be done with keys is apart:
+    /// no more behind than the tier's RPO and not ahead, no drill is late, and nothing strange was found. What is to be done with keys is apart:
     /// [`custody`](Self::custody).
     #[must_use]
     pub fn is_good(&self) -> bool {
@@ -251,7 +256,8 @@ impl Status {
             !somewhere.is_empty() && all().all(|component| !component.late && somewhere.contains(&component.component));
         let replicas = || self.tiers.iter().flat_map(|tier| &tier.replicas);
         let bad = replicas().any(|replica| replica.error.is_some() || replica.late || replica.ahead.is_some());
-        well && !bad && self.strange.is_empty() && self.tiers.iter().all(|tier| tier.doubtful == 0)
+        let late = self.tiers.iter().flat_map(|tier| &tier.drills).any(|drill| drill.late);
+        well && !bad && !late && self.strange.is_empty() && self.tiers.iter().all(|tier| tier.doubtful == 0)
     }
 }
 
@@ -293,6 +299,7 @@ impl fmt::Display for Status {
             for doubt in tier.doubts.iter().rev().take(SHOWN) {
                 write!(f, "\n    doubtful, until accepted: {doubt}")?;
             }
+            tier.drills.iter().try_for_each(|drill| write!(f, "\n    {drill}"))?;
             tier.replicas.iter().try_for_each(|replica| write!(f, "\n    {replica}"))?;
         }
         self.unmanaged.iter().try_for_each(|what| write!(f, "\n  unmanaged: {what}"))?;
