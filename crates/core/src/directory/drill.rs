@@ -209,7 +209,7 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
 }
 
 /// Lets this user into every directory of a tree and change it.
-fn open_up(tree: &Path) -> io::Result<()> {
+pub(super) fn open_up(tree: &Path) -> io::Result<()> {
     let mut waiting = vec![tree.to_owned()];
     while let Some(directory) = waiting.pop() {
         fs::set_permissions(&directory, Permissions::from_mode(0o700))?;

@@ -139,10 +139,14 @@ fn fresh(newest: Option<Timestamp>, within: Duration, began: Timestamp) -> Resul
     as_it_should(ok, format!("{:#} old", age.round(Unit::Second).unwrap_or(age)))
 }
 
-/// A path is looked for in the tree alone, and no link in it is followed at its end.
+/// A path is looked for in the tree alone: a link on the way could lead to what was never restored.
 fn exists(tree: &Path, path: &Path) -> Result<String, String> {
     if !path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
         return Err("no path in the tree".to_owned());
+    }
+    let parents = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(link) = parents.map(|parent| tree.join(parent)).find(|parent| parent.is_symlink()) {
+        return Err(format!("a link is on the way: {}", link.display()));
     }
     match fs::symlink_metadata(tree.join(path)) {
         Ok(meta) if meta.is_dir() => Ok("a folder".to_owned()),
