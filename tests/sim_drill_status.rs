@@ -140,7 +140,7 @@ async fn what_nobody_trusted_signed_for_this_place_is_no_drill() {
     let mut keyring = (*world.keyring).clone();
     let writer =
         keyring.issue_from(Role::Writer, &"host-7".parse().expect("a name"), &SeededRandom::new(9)).expect("issued");
-    let unknown = backstay::vault::SigningKey::generate_from(&SeededRandom::new(77));
+    let unknown = backstay::vault::SigningKey::generate(&SeededRandom::new(77));
     plant(&world, &point, -1, None, true).await;
     plant(&world, &point, -2, writer.signing_key(), true).await;
     plant(&world, &point, -3, Some(&unknown), true).await;
