@@ -32,7 +32,7 @@ async fn nights(world: &World, backstay: &Backstay, count: usize) -> Vec<PointId
 }
 
 fn shown(options: &RecoveryOptions) -> Vec<PointId> {
-    options.options.iter().map(|option| option.point.clone()).collect()
+    options.options.iter().filter_map(|option| option.point().cloned()).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,10 +63,13 @@ async fn every_point_that_could_serve_is_told_with_what_it_loses_and_what_speaks
     let [small, good, torn, held, _] = &options.options[..] else { panic!("{options}") };
     assert!(small.doubt.as_deref().is_some_and(|doubt| doubt.contains("db has 10 bytes")), "{options}");
     assert_eq!(good.loss, SignedDuration::from_secs(17 * 3600 + 18 * 60 + 24 * 3600), "{options}");
-    assert!(good.is_good() && good.key && !good.thaw && good.bytes == 1000 && good.stored > 0, "{options}");
+    assert!(
+        good.is_good() && good.key == Some(true) && !good.thaw && good.bytes == Some(1000) && good.stored > Some(0),
+        "{options}"
+    );
     assert_eq!(torn.outcome, Outcome::Incomplete);
     assert!(held.held.as_deref().is_some_and(|held| held.contains("the auditors want it")), "{options}");
-    assert_eq!(options.best().map(|best| &best.point), Some(&points[4]), "{options}");
+    assert_eq!(options.best().and_then(|best| best.point()), Some(&points[4]), "{options}");
     let text = options.to_string();
     assert!(text.contains("DOUBTFUL") && text.contains("incomplete") && text.contains("unknown"), "{text}");
 
@@ -132,7 +135,7 @@ async fn a_place_that_is_down_does_not_hide_the_others() {
     assert_eq!(both.options.len(), 4);
     down.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)));
     let options = backstay.options("db").place("dr", replica).await.expect("the replica answers");
-    assert_eq!(options.best().map(|best| (&*best.place, &best.point)), Some(("dr", &points[1])), "{options}");
+    assert_eq!(options.best().map(|best| (&*best.place, best.point())), Some(("dr", Some(&points[1]))), "{options}");
     assert!(options.problems.len() == 1 && options.problems[0].starts_with("vault: "), "{options}");
     assert_eq!(backstay.options("db").await.expect_err("nothing answers").kind(), ErrorKind::Unavailable);
 }
@@ -146,7 +149,7 @@ async fn options_over_a_hundred_thousand_points_list_and_read_few() {
     store.reset_calls();
     let options = backstay.options("db").await.expect("options");
     assert_eq!(options.options.len(), 20);
-    assert_eq!((&options.options[0].point, options.older), (&points[69], 100_050));
+    assert_eq!((options.options[0].point(), options.older), (Some(&points[69]), 100_050));
     let (lists, gets) = (store.calls(Operation::List), store.calls(Operation::Get));
     // The tier, the tiers and the history; of each point its signature, its items and its details, and for the comparison
     // five more and one at each doubling, which are plants here; the key once.

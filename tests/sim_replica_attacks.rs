@@ -154,7 +154,7 @@ async fn a_program_over_what_is_left_needs_no_right_to_write() {
     let tier = Tier::new("daily").keep(Keep::last(2));
     let backstay = Backstay::builder("prod-eu", pair.left().await).tier(tier).build().expect("well formed");
     assert!(backstay.status().await.expect("a status").is_good());
-    assert_eq!(backstay.options("db").await.expect("options").options[0].point, points[1]);
+    assert_eq!(backstay.options("db").await.expect("options").options[0].point(), Some(&points[1]));
     let target = backstay_testkit::mock::MockImporter::default();
     let restore = backstay.restore(&points[1]).component("db").into(target.clone());
     restore.plan().await.expect("a plan").apply().await.expect("restored");

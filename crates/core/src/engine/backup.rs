@@ -142,7 +142,9 @@ impl BackupRequest {
             |c: &&Configured| self.only.is_empty() || self.only.iter().any(|wanted| wanted == c.name.as_str());
         let chosen: Vec<Configured> = covered.into_iter().filter(is_meant).cloned().collect();
         if chosen.is_empty() {
-            return Err(Error::new(ErrorKind::Invalid, "the tier covers no component").with("tier", &self.tier));
+            return Err(Error::new(ErrorKind::Invalid, "the tier covers no component that is exported")
+                .with("tier", &self.tier)
+                .advise("what is only watched is in no point: cover something that `export` names"));
         }
         Ok(chosen)
     }

@@ -17,11 +17,13 @@ use crate::engine::status::StatusRequest;
 use crate::engine::stop::Runs;
 use crate::engine::sweep::SweepRequest;
 use crate::engine::verify::VerifyRequest;
+use crate::engine::watch::{AskedWatch, Watched};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Observer, Observers};
 use crate::name::{Name, PointId};
 use crate::retention::doubt::Baseline;
-use crate::source::{Hook, ResourceExporter};
+use crate::source::snapshot::SnapshotProvider;
+use crate::source::{Hook, ResourceExporter, Selector};
 use crate::tier::Tier;
 use crate::vault::{Role, Vault};
 
@@ -55,6 +57,7 @@ pub(crate) struct Inner {
     /// The same, and its replicas for what it lost.
     everywhere: Vault,
     pub(crate) components: Vec<Configured>,
+    pub(crate) watched: Vec<Watched>,
     pub(crate) hooks: Vec<ConfiguredHook>,
     pub(crate) tiers: Vec<Tier>,
     pub(crate) observers: Observers,
@@ -78,6 +81,7 @@ pub struct BackstayBuilder {
     vault: Vault,
     replicas: Vec<(String, Vault)>,
     components: Vec<(String, Arc<dyn ResourceExporter>)>,
+    watched: Vec<AskedWatch>,
     hooks: Vec<(Vec<String>, Arc<dyn Hook>)>,
     tiers: Vec<Tier>,
     observers: Observers,
@@ -93,6 +97,7 @@ impl Backstay {
             vault,
             replicas: Vec::new(),
             components: Vec::new(),
+            watched: Vec::new(),
             hooks: Vec::new(),
             tiers: Vec::new(),
             observers: Observers::default(),
@@ -164,13 +169,20 @@ impl Backstay {
         RollRequest::new(self.0.clone())
     }
 
-    /// How old the newest good item of each component is, against the objectives; await the request.
+    /// How old the newest good item of each component is, or the platform's own backup of it, against the objectives; await
+    /// the request.
+    ///
+    /// # Errors
+    /// What the vault's store answers. A replica or a platform that does not answer is part of the status.
     pub fn status(&self) -> StatusRequest {
         StatusRequest::new(self.0.clone())
     }
 
-    /// What could bring a component back: every point of it, what would be lost, and whether the key is here; await the
-    /// request.
+    /// What could bring a component back: every point of it, and what platforms have of it that are
+    /// [watched](BackstayBuilder::watch); what would be lost, and whether the key is here; await the request.
+    ///
+    /// # Errors
+    /// That of the first place, if none can be looked into, no platform either. Else what cannot is part of the answer.
     ///
     /// ```
     /// # use backstay_core::{Tier, engine::Backstay, retention::Keep, store::MemoryStore, vault::{Keyring, Vault}};
@@ -185,7 +197,7 @@ impl Backstay {
     /// let options = backstay.options("files").await?;
     /// println!("{options}");
     /// let best = options.best().ok_or("nothing can serve")?;
-    /// println!("{}", backstay.explain(&best.point).await?);
+    /// println!("{}", backstay.explain(best.point().ok_or("on a platform")?).await?);
     /// println!("{}", backstay.recovery_kit().await?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
@@ -217,6 +229,37 @@ impl BackstayBuilder {
     /// Protects a component: what `exporter` turns into items.
     pub fn export(mut self, component: impl Into<String>, exporter: impl ResourceExporter) -> Self {
         self.components.push((component.into(), Arc::new(exporter)));
+        self
+    }
+
+    /// Watches what a platform backs up by itself of a component: all resources that `selector` means. These backups count for
+    /// the RPO in [`status`](Backstay::status) and are [options](Backstay::options) of a recovery. They are only ever looked
+    /// at: a backup makes none, prune and sweep know none, and for the guard of the newest good items they do not count.
+    ///
+    /// A component may be exported as well, under the same name, or watched by several providers: each is a way to the whole
+    /// of it. What lies in part on one platform and in part on another is two components. What is only watched is in no point,
+    /// so a program that makes points needs a component to export all the same; one that only watches opens its vault to read.
+    ///
+    /// ```
+    /// use backstay_core::Tier;
+    /// use backstay_core::engine::Backstay;
+    /// use backstay_core::retention::Keep;
+    /// use backstay_core::source::{ResourceExporter, Selector, snapshot::SnapshotProvider};
+    /// # use backstay_core::{Result, vault::Vault};
+    /// use jiff::ToSpan;
+    ///
+    /// # async fn options(vault: Vault, files: impl ResourceExporter, rds: impl SnapshotProvider) -> Result<()> {
+    /// let backstay = Backstay::builder("prod-eu", vault)
+    ///     .export("files", files)
+    ///     .watch("users-db", rds, Selector::id("users"))
+    ///     .tier(Tier::new("daily").keep(Keep::daily(30)).rpo(25.hours()))
+    ///     .build()?;
+    /// println!("{}", backstay.options("users-db").await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn watch(mut self, component: impl Into<String>, provider: impl SnapshotProvider, selector: Selector) -> Self {
+        self.watched.push((component.into(), Arc::new(provider), selector));
         self
     }
 
@@ -261,13 +304,19 @@ impl BackstayBuilder {
     /// [`Invalid`](ErrorKind::Invalid) with every mistake at once.
     pub fn build(self) -> Result<Backstay> {
         let mut problems = Vec::new();
-        let source = checked(&self.source, "source", &mut problems);
+        let source = named(&self.source, "source", &mut problems);
         // A vault that was opened to read, or for another role, makes no points, and needs to know of none of their makers.
         let (writable, may_write) =
             (self.vault.check_writable(), self.vault.role().is_none_or(|role| role == Role::Writer));
         let makes_points = may_write && writable.is_ok();
         match (self.vault.origin(), self.components.is_empty()) {
-            (None, true) if makes_points => problems.push("no component: add one by `export`".to_owned()),
+            (None, true) if makes_points && self.watched.is_empty() => {
+                problems.push("no component: add one by `export`".to_owned());
+            }
+            (None, true) if makes_points => problems.push(
+                "no component: what is only watched makes no points; add one by `export`, or open the vault to read"
+                    .to_owned(),
+            ),
             (Some(origin), false) => problems.push(format!(
                 "the vault is a replica of {origin} and takes no backups of its own: export into the origin"
             )),
@@ -288,17 +337,20 @@ impl BackstayBuilder {
             if !names.insert(name.clone()) {
                 problems.push(format!("two components are called {name:?}"));
             }
-            components.extend(checked(&name, "component", &mut problems).map(|name| Configured { name, exporter }));
+            components.extend(named(&name, "component", &mut problems).map(|name| Configured { name, exporter }));
         }
-        let mut unknown = |wanted: &str, user: String| {
-            if !names.contains(wanted) && makes_points {
-                let known = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let covered: BTreeSet<String> =
+            names.iter().chain(self.watched.iter().map(|(name, ..)| name)).cloned().collect();
+        let watched = Watched::all(self.watched, &mut problems);
+        let mut unknown = |wanted: &str, among: &BTreeSet<String>, user: String| {
+            if !among.contains(wanted) && makes_points {
+                let known = among.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
                 problems.push(format!("{user} names the component {wanted:?}, which is not there; there are: {known}"));
             }
         };
         let mut hooks = Vec::new();
         for (wanted, hook) in self.hooks {
-            wanted.iter().for_each(|name| unknown(name, format!("hook {hook}")));
+            wanted.iter().for_each(|name| unknown(name, &names, format!("hook {hook}")));
             hooks.push(ConfiguredHook {
                 components: wanted.into_iter().filter_map(|name| name.parse().ok()).collect(),
                 hook,
@@ -307,7 +359,7 @@ impl BackstayBuilder {
         for tier in &self.tiers {
             // A replica has no components to name.
             if self.vault.origin().is_none() {
-                tier.covers.iter().for_each(|name| unknown(name, format!("tier {:?}", tier.name)));
+                tier.covers.iter().for_each(|name| unknown(name, &covered, format!("tier {:?}", tier.name)));
             }
         }
         let mut tier_names = BTreeSet::new();
@@ -335,7 +387,7 @@ impl BackstayBuilder {
             if !replicas.insert(name.clone()) {
                 problems.push(format!("two replicas are called {name:?}"));
             }
-            if let Some(name) = checked(&name, "replica", &mut problems) {
+            if let Some(name) = named(&name, "replica", &mut problems) {
                 everywhere = everywhere.with_replica(name, replica);
             }
         }
@@ -353,6 +405,7 @@ impl BackstayBuilder {
             vault,
             everywhere,
             components,
+            watched,
             hooks,
             tiers: self.tiers,
             observers: self.observers,
@@ -363,7 +416,7 @@ impl BackstayBuilder {
     }
 }
 
-fn checked(name: &str, what: &str, problems: &mut Vec<String>) -> Option<Name> {
+pub(super) fn named(name: &str, what: &str, problems: &mut Vec<String>) -> Option<Name> {
     name.parse().map_err(|error| problems.push(format!("{what} {name:?}: {error}"))).ok()
 }
 
@@ -380,6 +433,7 @@ impl Inner {
             vault: self.vault.clone(),
             everywhere: self.everywhere.clone(),
             components: self.components.clone(),
+            watched: self.watched.clone(),
             hooks: self.hooks.clone(),
             tiers: self.tiers.clone(),
             observers: Observers::default(),
@@ -399,7 +453,7 @@ impl Inner {
         Ok((name.parse()?, tier))
     }
 
-    /// The components that a tier covers.
+    /// The exported components that a tier covers.
     pub(crate) fn covered(&self, tier: &Tier) -> Vec<&Configured> {
         self.components.iter().filter(|component| tier.covers_component(&component.name)).collect()
     }
@@ -427,6 +481,7 @@ impl fmt::Debug for Backstay {
             .field("source", &self.0.source)
             .field("vault", &self.0.vault)
             .field("components", &self.0.components)
+            .field("watched", &self.0.watched)
             .field("hooks", &self.0.hooks)
             .field("tiers", &self.0.tiers)
             .finish_non_exhaustive()

@@ -4,17 +4,18 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp, Unit};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
 use crate::engine::options_place::{At, Found, look_into};
+use crate::engine::options_watch;
+use crate::engine::recovery_option::{PLACE, RecoveryOption};
+use crate::engine::watch_ask::Wanted;
 use crate::error::{Error, Result};
-use crate::name::{Name, PointId};
+use crate::name::Name;
 use crate::vault::Vault;
-use crate::vault::manifest::Outcome;
 
 /// So many options are told if nothing else is said.
 const TOLD: usize = 20;
@@ -41,46 +42,11 @@ pub struct RecoveryOptions {
     pub before: Timestamp,
     /// What could serve, newest first. The first that is [good](RecoveryOption::is_good) loses least.
     pub options: Vec<RecoveryOption>,
-    /// Older points that were not looked at.
+    /// Older points that were not looked at, and older snapshots that are not told.
     pub older: u64,
-    /// Places that could not be looked into, and points that cannot be trusted, each with the reason.
+    /// Places that could not be looked into, points that cannot be trusted, and what is wrong on a platform, each with the
+    /// reason.
     pub problems: Vec<String>,
-}
-
-/// One point in one place that could serve.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct RecoveryOption {
-    /// Where: "vault", or the name that the other place was given.
-    pub place: String,
-    /// The point.
-    pub point: PointId,
-    /// The moment that it shows: that of the cut where the exporter told it, else when the run began.
-    pub shows: Timestamp,
-    /// What was done between that moment and the one asked for is lost. Zero where a host's clock is ahead of it.
-    pub loss: SignedDuration,
-    /// Good, or incomplete: its items can be restored, but something is missing.
-    pub outcome: Outcome,
-    /// What of its bytes the listing of that place lacks, or tells at another length; a restore may still find it in another.
-    pub missing: Option<String>,
-    /// Why the point is in doubt, if it is.
-    pub doubt: Option<String>,
-    /// Who holds it and why, if somebody does.
-    pub held: Option<String>,
-    /// It is being deleted: its bytes go from then on.
-    pub goes: Option<Timestamp>,
-    /// Whether an identity given opens it, as a restore would: in the vault and its replicas those that the vault was opened
-    /// with, or the place's own. True where nothing is sealed.
-    pub key: bool,
-    /// Whether its objects lie in an archive class and must be thawed first, as far as the listing tells classes.
-    pub thaw: bool,
-    /// Plain bytes.
-    pub bytes: u64,
-    /// Stored bytes.
-    pub stored: u64,
-    /// How long a restore would take, at the slowest of the last three from that place. None if that place's history tells of
-    /// none, as where no restore was done by who may write history.
-    pub takes: Option<Duration>,
 }
 
 impl OptionsRequest {
@@ -88,8 +54,8 @@ impl OptionsRequest {
         Self { backstay, component, before: None, places: Vec::new(), told: TOLD }
     }
 
-    /// The state of this moment or earlier, by the clocks of the hosts that made the points. If not said, the newest: also
-    /// what a host made whose clock is ahead; [doubtful](RecoveryOption::doubt), if it is far ahead.
+    /// The state of this moment or earlier, by the clocks of the hosts that made the points and of the platforms. If not
+    /// said, the newest: also what a host made whose clock is ahead; [doubtful](RecoveryOption::doubt), if it is far ahead.
     pub fn before(mut self, time: Timestamp) -> Self {
         self.before = Some(time);
         self
@@ -101,8 +67,8 @@ impl OptionsRequest {
         self
     }
 
-    /// How many options are told; 20 if not said. As many points of a wrong time may be told besides: they take no other's
-    /// place.
+    /// How many points are told; 20 if not said. As many points of a wrong time may be told besides, and as many snapshots of
+    /// each resource that is [watched](crate::engine::BackstayBuilder::watch): they take no point's place.
     pub fn newest(mut self, count: usize) -> Self {
         self.told = count;
         self
@@ -138,11 +104,21 @@ impl OptionsRequest {
                 }
             }
         }
+        let wanted = Wanted { most: self.told, before: self.before, now: own.store_time() };
+        let mut native = Vec::new();
+        for watched in self.backstay.watched.iter().filter(|watched| watched.name.as_str() == self.component) {
+            match options_watch::ask(watched, &wanted, &mut found).await {
+                Ok(more) => {
+                    answered = true;
+                    native.extend(more);
+                }
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        }
         if let Some(error) = failed.filter(|_| !answered) {
             return Err(error);
         }
-        let newest_first = |of: &Found| std::cmp::Reverse((of.option.shows, of.option.point.run.clone()));
-        options.sort_by_cached_key(newest_first);
+        options.sort_by_cached_key(|found| newest_first(&found.option));
         let mut left = [self.told; 2];
         for Found { option, astray } in options {
             let left = &mut left[usize::from(astray)];
@@ -153,17 +129,15 @@ impl OptionsRequest {
             *left -= 1;
             found.options.push(option);
         }
+        found.options.extend(native);
+        found.options.sort_by_cached_key(newest_first);
         Ok(found)
     }
 }
 
-impl RecoveryOption {
-    /// Whether it can be restored now and as a whole, and nothing speaks against it.
-    #[must_use]
-    pub fn is_good(&self) -> bool {
-        let nothing_against = self.missing.is_none() && self.doubt.is_none() && self.goes.is_none();
-        self.outcome == Outcome::Good && nothing_against && self.key && !self.thaw
-    }
+/// What loses least comes first; of what loses the same, the points, the newest run first.
+fn newest_first(option: &RecoveryOption) -> impl Ord + use<> {
+    std::cmp::Reverse((option.shows, option.point().map(|point| point.run.clone())))
 }
 
 impl RecoveryOptions {
@@ -187,38 +161,19 @@ impl IntoFuture for OptionsRequest {
 
 impl fmt::Display for RecoveryOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.options.iter().map(|option| option.place.chars().count()).fold(PLACE, usize::max);
         write!(f, "{} of {} as of {} or before:", self.component, self.source, self.before)?;
         if self.options.is_empty() {
             f.write_str("\n  nothing can serve")?;
         } else {
-            write!(f, "\n  {:12} {:10} {:>12} {:>10}  point and state", "loss", "place", "bytes", "restore")?;
+            let (loss, place, bytes, takes) = ("loss", "place", "bytes", "restore");
+            write!(f, "\n  {loss:12} {place:width$} {bytes:>12} {takes:>10}  from what, and its state")?;
         }
-        self.options.iter().try_for_each(|option| write!(f, "\n  {option}"))?;
+        self.options.iter().try_for_each(|option| write!(f, "\n  {option:width$}"))?;
         if self.older > 0 {
-            write!(f, "\n  and {} more points that were not looked at, or are not shown", self.older)?;
+            write!(f, "\n  and {} more that were not looked at, or are not shown", self.older)?;
         }
         self.problems.iter().try_for_each(|problem| write!(f, "\n  look at: {problem}"))
-    }
-}
-
-impl fmt::Display for RecoveryOption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let loss = self.loss.round(Unit::Second).unwrap_or(self.loss);
-        let takes = self.takes.map_or_else(|| "unknown".to_owned(), |takes| format!("{takes:.0?}"));
-        write!(f, "{:12} {:10} {:>12} {takes:>10}  {}", format!("{loss:#}"), self.place, self.bytes, self.point)?;
-        match &self.missing {
-            Some(missing) => write!(f, ", BYTES MISSING: {missing}")?,
-            None => f.write_str(if self.outcome == Outcome::Good { ", good" } else { ", incomplete" })?,
-        }
-        if !self.key {
-            f.write_str(", NO KEY")?;
-        }
-        if self.thaw {
-            f.write_str(", must be thawed")?;
-        }
-        self.goes.iter().try_for_each(|goes| write!(f, ", being deleted from {goes} on"))?;
-        self.doubt.iter().try_for_each(|doubt| write!(f, ", DOUBTFUL: {doubt}"))?;
-        self.held.iter().try_for_each(|held| write!(f, ", {held}"))
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::engine::options::{RecoveryOption, RecoveryOptions};
+use crate::engine::options::RecoveryOptions;
 use crate::engine::prune_facts::{hold_now, is_tampering, may_go_from};
 use crate::engine::prune_proof::flood;
+use crate::engine::recovery_option::{RecoveryOption, RecoverySource};
 use crate::error::{ErrorKind, Result};
 use crate::name::{Name, PointId};
 use crate::vault::history::Act;
@@ -161,18 +162,19 @@ impl Place<'_> {
         let (missing, thaw) = self.objects(&point.manifest, component).await?;
         Ok(Some(RecoveryOption {
             place: self.at.name.to_owned(),
-            point: point.id.clone(),
+            from: RecoverySource::Point(point.id.clone()),
             shows,
             loss: asked.before.duration_since(shows).max(SignedDuration::ZERO),
             outcome: component.outcome,
+            one_of: 1,
             missing,
             doubt,
             held,
             goes: tombstone.as_ref().and_then(may_go_from),
-            key: self.key(point.manifest.epoch.as_ref()).await?,
+            key: Some(self.key(point.manifest.epoch.as_ref()).await?),
             thaw,
-            bytes: component.bytes,
-            stored: component.objects.iter().map(|object| object.bytes).sum(),
+            bytes: Some(component.bytes),
+            stored: Some(component.objects.iter().map(|object| object.bytes).sum()),
             takes: self.rate.and_then(|rate| Duration::try_from_secs_f64(component.bytes as f64 / rate).ok()),
         }))
     }

@@ -46,6 +46,9 @@ pub struct RecoveryKit {
     pub tiers: Vec<String>,
     /// Its components, each with what exports it.
     pub components: Vec<String>,
+    /// What platforms back up by themselves, each with what is meant and whom to ask; nothing of it lies in these places.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watched: Vec<String>,
     /// The vault, its replicas, and those that were named besides.
     pub places: Vec<KitPlace>,
     /// Where keys are kept, as the program said.
@@ -89,7 +92,7 @@ impl RecoveryKitRequest {
     }
 
     async fn run(self) -> Result<RecoveryKit> {
-        let Inner { source, vault, components, tiers, .. } = &*self.backstay;
+        let Inner { source, vault, components, watched, tiers, .. } = &*self.backstay;
         let mut places = vec![place("vault", vault).await];
         for replica in self.backstay.everywhere().replicas() {
             places.push(place(replica.name.as_str(), &replica.vault).await);
@@ -102,6 +105,7 @@ impl RecoveryKitRequest {
             made: vault.store_time(),
             tiers: tiers.iter().map(|tier| tier.name.clone()).collect(),
             components: components.iter().map(|component| format!("{component:?}")).collect(),
+            watched: watched.iter().map(|watched| format!("{watched:?}, {}", watched.place())).collect(),
             places,
             keys_at: self.keys_at,
         })
@@ -145,6 +149,9 @@ impl fmt::Display for RecoveryKit {
         writeln!(f, "RECOVERY KIT of {}, made {}", self.source, self.made)?;
         writeln!(f, "Print it, keep it apart from the system it is for, and make a new one when keys change.")?;
         writeln!(f, "\nProtected: {}; tiers: {}", self.components.join(", "), self.tiers.join(", "))?;
+        for watched in &self.watched {
+            writeln!(f, "Backed up by its platform, whose own console restores it: {watched}")?;
+        }
         for KitPlace { name, store, vault, custodians, fingerprints, .. } in &self.places {
             writeln!(f, "\n{name}: {store}\n  ID {vault}")?;
             custodians.iter().try_for_each(|custodian| writeln!(f, "  {custodian}"))?;

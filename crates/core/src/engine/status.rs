@@ -14,6 +14,7 @@ use crate::engine::builder::Inner;
 use crate::engine::prune_facts::{TierFacts, retired, tampering};
 use crate::engine::replicas::{ReplicaStatus, TierReplica};
 use crate::engine::status_drill::{DrillStatus, drills};
+use crate::engine::status_watch::{NativeBackup, WatchStatus, watched};
 use crate::engine::sweep_facts::SweepFacts;
 use crate::error::Result;
 use crate::name::{Name, PointId};
@@ -40,6 +41,9 @@ pub struct Status {
     pub at: Timestamp,
     /// Its tiers.
     pub tiers: Vec<TierStatus>,
+    /// What the platforms say that are watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watched: Vec<WatchStatus>,
     /// What lies in the vault and is in no configured source, tier or component; it is never touched.
     pub unmanaged: Vec<String>,
     /// What a person should look at: keys that are nobody's, marks that do not count, what dead runs left
@@ -88,7 +92,14 @@ pub struct ComponentStatus {
     pub newest: Option<PointId>,
     /// How old that point is.
     pub age: Option<SignedDuration>,
-    /// Whether it is older than the tier's RPO, or missing although there is one.
+    /// The newest of the platform's own backups, if it is watched and has one in full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native: Option<NativeBackup>,
+    /// Whether it is watched, not exported, and in none of the points that were looked at: only the platform's own backups
+    /// count.
+    #[serde(default)]
+    pub only_watched: bool,
+    /// Whether the newer of both is older than the tier's RPO, or missing although there is one.
     pub late: bool,
     /// How many points were looked at, from the newest back: a component that none of them has is said not to be there.
     pub searched: u64,
@@ -123,9 +134,10 @@ impl StatusRequest {
         let at = vault.store().now().await?;
         let mut strange = Vec::new();
         let retired = retired(vault, source, &mut strange).await?;
+        let watched = watched(&self.backstay, at).await;
         let (mut tiers, mut held) = (Vec::new(), BTreeSet::new());
         for tier in &self.backstay.tiers {
-            let (status, found) = self.tier(tier, at, &retired, &mut strange).await?;
+            let (status, found) = self.tier(tier, at, (&retired, &watched), &mut strange).await?;
             held.extend(found);
             tiers.push(status);
         }
@@ -141,7 +153,8 @@ impl StatusRequest {
         }
         let known = |name: &Name| {
             let configured = self.backstay.components.iter().any(|component| component.name == *name);
-            configured || tiers.iter().flat_map(|tier| &tier.components).any(|told| told.component == *name)
+            let told = || tiers.iter().flat_map(|tier| &tier.components);
+            configured || told().any(|told| told.component == *name && !told.only_watched)
         };
         for component in held.iter().filter(|name| !known(name)) {
             let end = if retired.contains_key(component) { " (retired)" } else { "" };
@@ -149,7 +162,7 @@ impl StatusRequest {
         }
         let custody = vault.custody(at).await?;
         tampering(&self.backstay.observers, &strange);
-        Ok(Status { source: source.clone(), at, tiers, unmanaged, strange, custody })
+        Ok(Status { source: source.clone(), at, tiers, watched, unmanaged, strange, custody })
     }
 
     /// Reads points from the newest back until each component of the tier was found good, or the search goes too far.
@@ -157,7 +170,7 @@ impl StatusRequest {
         &self,
         tier: &Tier,
         at: Timestamp,
-        retired: &BTreeMap<Name, Timestamp>,
+        (retired, watched): (&BTreeMap<Name, Timestamp>, &[WatchStatus]),
         strange: &mut Vec<String>,
     ) -> Result<(TierStatus, BTreeSet<Name>)> {
         let vault = &self.backstay.vault;
@@ -205,10 +218,21 @@ impl StatusRequest {
         let component = |component: &Name| {
             let newest = newest.get(component).cloned();
             let time = newest.as_ref().map(|id: &PointId| id.run.time());
-            let late = bound.is_some_and(|bound| time.is_none_or(|time| time < bound));
+            let native = NativeBackup::newest(component, watched, at);
+            let newer = time.max(native.as_ref().map(|native| native.shows));
+            let late = bound.is_some_and(|bound| newer.is_none_or(|time| time < bound));
             let age = time.map(|time| at.duration_since(time));
-            ComponentStatus { component: component.clone(), newest, age, late, searched }
+            let exported = covered.contains(component);
+            // A program that exports nothing does not know what another one exports, but by the points.
+            let perhaps = self.backstay.components.is_empty() && !held.contains(component);
+            let is_watched = watched.iter().any(|watched| watched.component == *component);
+            let only_watched = is_watched && (!exported || perhaps);
+            let searched = if exported { searched } else { 0 };
+            ComponentStatus { component: component.clone(), newest, age, native, only_watched, late, searched }
         };
+        let beside = watched.iter().map(|watched| &watched.component);
+        let beside: BTreeSet<_> =
+            beside.filter(|name| tier.covers_component(name) && !covered.contains(name)).collect();
         let mut replicas = Vec::new();
         for replica in TierReplica::all(&self.backstay, tier).await? {
             let told = replica.status(vault, &facts, &now, self.copies).await;
@@ -217,7 +241,7 @@ impl StatusRequest {
         }
         let count = |state| facts.points.iter().filter(|point| point.state == state).count() as u64;
         let status = TierStatus {
-            components: covered.iter().map(component).collect(),
+            components: covered.iter().chain(beside).map(component).collect(),
             points: facts.points.len() as u64,
             partial: count(PointState::Partial),
             doubtful: count(PointState::Doubtful),
@@ -245,19 +269,23 @@ impl StatusRequest {
 }
 
 impl Status {
-    /// Whether each component has a good point in some tier, every objective is met, every replica answers, is
-    /// no more behind than the tier's RPO and not ahead, no drill is late, and nothing strange was found. What is to be done with keys is apart:
+    /// Whether each component has a good point in some tier, or a backup of its platform's if it is only watched, every
+    /// objective is met, no drill is late, every replica answers, is no more behind than the tier's RPO and not ahead, every
+    /// platform answers without a problem, and nothing strange was found. What is to be done with keys is apart:
     /// [`custody`](Self::custody).
     #[must_use]
     pub fn is_good(&self) -> bool {
         let all = || self.tiers.iter().flat_map(|tier| &tier.components);
-        let somewhere: BTreeSet<&Name> = all().filter(|c| c.newest.is_some()).map(|c| &c.component).collect();
+        let has_one = |c: &&ComponentStatus| c.newest.is_some() || (c.only_watched && c.native.is_some());
+        let somewhere: BTreeSet<&Name> = all().filter(has_one).map(|c| &c.component).collect();
         let well =
             !somewhere.is_empty() && all().all(|component| !component.late && somewhere.contains(&component.component));
         let replicas = || self.tiers.iter().flat_map(|tier| &tier.replicas);
         let bad = replicas().any(|replica| replica.error.is_some() || replica.late || replica.ahead.is_some());
-        let late = self.tiers.iter().flat_map(|tier| &tier.drills).any(|drill| drill.late);
-        well && !bad && !late && self.strange.is_empty() && self.tiers.iter().all(|tier| tier.doubtful == 0)
+        let undrilled = self.tiers.iter().flat_map(|tier| &tier.drills).any(|drill| drill.late);
+        let platforms = self.watched.iter().all(|watched| watched.problems.is_empty());
+        let odd = !self.strange.is_empty() || self.tiers.iter().any(|tier| tier.doubtful > 0);
+        well && !bad && !undrilled && platforms && !odd
     }
 }
 
@@ -283,18 +311,8 @@ impl fmt::Display for Status {
             }
             tier.bytes.iter().try_for_each(|bytes| write!(f, ", {bytes} bytes"))?;
             for component in &tier.components {
-                let late = if component.late { "  LATE" } else { "" };
-                match (&component.newest, component.age) {
-                    (Some(newest), Some(age)) => {
-                        let age = age.round(Unit::Second).unwrap_or(age);
-                        write!(f, "\n    {}: newest good {}, {age:#} old{late}", component.component, newest.run)?;
-                    }
-                    _ if component.searched == tier.points => write!(f, "\n    {}: never{late}", component.component)?,
-                    _ => {
-                        let (name, searched) = (&component.component, component.searched);
-                        write!(f, "\n    {name}: none in the newest {searched}{late}")?;
-                    }
-                }
+                write!(f, "\n    {}: ", component.component)?;
+                component.write(f, tier.points)?;
             }
             for doubt in tier.doubts.iter().rev().take(SHOWN) {
                 write!(f, "\n    doubtful, until accepted: {doubt}")?;
@@ -302,9 +320,32 @@ impl fmt::Display for Status {
             tier.drills.iter().try_for_each(|drill| write!(f, "\n    {drill}"))?;
             tier.replicas.iter().try_for_each(|replica| write!(f, "\n    {replica}"))?;
         }
+        for WatchStatus { component, place, problems, .. } in &self.watched {
+            problems.iter().try_for_each(|problem| write!(f, "\n  look at: {component} on {place}: {problem}"))?;
+        }
         self.unmanaged.iter().try_for_each(|what| write!(f, "\n  unmanaged: {what}"))?;
         self.strange.iter().try_for_each(|what| write!(f, "\n  look at: {what}"))?;
         self.custody.iter().try_for_each(|what| write!(f, "\n  keys: {what}"))
+    }
+}
+
+impl ComponentStatus {
+    fn write(&self, f: &mut fmt::Formatter<'_>, points: u64) -> fmt::Result {
+        match (&self.newest, self.age) {
+            (Some(newest), Some(age)) => {
+                let age = age.round(Unit::Second).unwrap_or(age);
+                write!(f, "newest good {}, {age:#} old", newest.run)?;
+            }
+            _ if self.only_watched => f.write_str("only watched")?,
+            _ if self.searched == points => f.write_str("never")?,
+            _ => write!(f, "none in the newest {}", self.searched)?,
+        }
+        match &self.native {
+            Some(native) => write!(f, "; {native}")?,
+            None if self.only_watched => f.write_str("; no platform has it in full")?,
+            None => {}
+        }
+        f.write_str(if self.late { "  LATE" } else { "" })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which resources of a platform are meant.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 /// let selector = Selector::tag("backup", "true");
 /// assert!(selector.matches("vol-1", &[("backup", "true")]));
 /// assert!(!selector.matches("vol-2", &[]));
+/// assert_eq!(selector.to_string(), "backup=true");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -42,5 +44,16 @@ impl Selector {
         let id_fits = self.ids.is_empty() || self.ids.iter().any(|wanted| wanted == id);
         let tags_fit = self.tags.iter().all(|(name, value)| tags.contains(&(name.as_str(), value.as_str())));
         *self != Self::default() && id_fits && tags_fit
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::default() {
+            return f.write_str("nothing");
+        }
+        let ids = (!self.ids.is_empty()).then(|| format!("id {}", self.ids.join(" or ")));
+        let tags = self.tags.iter().map(|(name, value)| format!("{name}={value}"));
+        f.write_str(&ids.into_iter().chain(tags).collect::<Vec<_>>().join(" and "))
     }
 }

@@ -1,5 +1,6 @@
 //! Snapshots that a platform takes on its own side. **Experimental**: the shape is settled when the first platforms
-//! implement it; until then the testkit's mock is the only provider and the engine takes none.
+//! implement it; until then the testkit's mock is the only provider and the engine takes none. It only
+//! [watches](crate::engine::BackstayBuilder::watch) what platforms take by themselves.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
@@ -22,6 +23,9 @@ use crate::vault::VaultId;
 ///   API has no such notion. Tokens derive from vault, source, run, component and resource.
 /// * **Returns at once.** Waiting is the caller's, by `describe`.
 /// * **Tagged.** What it creates bears the vault, source and run from its first moment.
+/// * **Listed page by page.** `targets` and `list` hold no more than a page: a resource may have 100,000 snapshots.
+/// * **One name.** A resource bears the ID by which a selector means it. `list` by that ID tells its snapshots also when the
+///   resource itself is gone.
 /// * **Delete** of something that is gone is success; of something the platform made itself it is refused.
 #[async_trait]
 pub trait SnapshotProvider: Debug + Display + Send + Sync + 'static {
@@ -39,7 +43,8 @@ pub trait SnapshotProvider: Debug + Display + Send + Sync + 'static {
     async fn copy(&self, from: &SnapshotRef, to: &CopyTarget) -> Result<Snapshot>;
     /// Deletes snapshots that we made; one result per snapshot, in order.
     async fn delete(&self, refs: &[SnapshotRef]) -> Result<Vec<Result<()>>>;
-    /// Between which moments the resource can be restored to any second.
+    /// Between which moments the resource can be restored to any second; none if that cannot be done, or there is no such
+    /// resource.
     async fn window(&self, resource: &ResourceId) -> Result<Option<TimeWindow>>;
     /// Starts a restore from a snapshot or a moment, into a new resource unless told otherwise.
     async fn restore(&self, request: &RestoreRequest) -> Result<RestoreJob>;

@@ -32,7 +32,10 @@ use crate::mock::{Calls, scripted};
 ///     .resource(Resource::new("vol-1"))
 ///     .resource(Resource::new("vol-2"))
 ///     .states([SnapshotState::Pending, SnapshotState::Ready])
-///     .fail_create("vol-2", ErrorKind::Throttled);
+///     .fail_create("vol-2", ErrorKind::Throttled)
+///     .native("vol-1")
+///     .native_as("vol-1", |snapshot| snapshot.state = SnapshotState::Failed)
+///     .fail_list_after("vol-1", 1, ErrorKind::Unavailable);
 /// ```
 #[derive(Clone, Debug)]
 pub struct MockSnapshots {
@@ -41,6 +44,10 @@ pub struct MockSnapshots {
     resources: Vec<Resource>,
     states: Vec<SnapshotState>,
     create_errors: BTreeMap<ResourceId, ErrorKind>,
+    /// After how many answers a listing breaks off: of targets, and of the snapshots of a resource.
+    targets_error: Option<(usize, ErrorKind)>,
+    list_errors: BTreeMap<ResourceId, (usize, ErrorKind)>,
+    window_errors: BTreeMap<ResourceId, ErrorKind>,
     windows: BTreeMap<ResourceId, TimeWindow>,
     calls: Calls,
     platform: Arc<Mutex<Platform>>,
@@ -75,6 +82,9 @@ impl MockSnapshots {
             resources: Vec::new(),
             states: vec![SnapshotState::Ready],
             create_errors: BTreeMap::new(),
+            targets_error: None,
+            list_errors: BTreeMap::new(),
+            window_errors: BTreeMap::new(),
             windows: BTreeMap::new(),
             calls: Calls::default(),
             platform: Arc::default(),
@@ -109,6 +119,27 @@ impl MockSnapshots {
         self
     }
 
+    /// The listing of resources breaks off after so many of them.
+    #[must_use]
+    pub fn fail_targets_after(mut self, count: usize, kind: ErrorKind) -> Self {
+        self.targets_error = Some((count, kind));
+        self
+    }
+
+    /// The listing of this resource's snapshots breaks off after so many of them.
+    #[must_use]
+    pub fn fail_list_after(mut self, resource: impl Into<String>, count: usize, kind: ErrorKind) -> Self {
+        self.list_errors.insert(ResourceId(resource.into()), (count, kind));
+        self
+    }
+
+    /// Asking for the window of this resource fails.
+    #[must_use]
+    pub fn fail_window(mut self, resource: impl Into<String>, kind: ErrorKind) -> Self {
+        self.window_errors.insert(ResourceId(resource.into()), kind);
+        self
+    }
+
     /// The resource can be restored to any second of this window.
     #[must_use]
     pub fn restorable(mut self, resource: impl Into<String>, window: TimeWindow) -> Self {
@@ -119,15 +150,22 @@ impl MockSnapshots {
     /// Has a snapshot that the platform made itself, ready and of now.
     #[must_use]
     pub fn native(self, resource: impl Into<String>) -> Self {
+        self.native_as(resource, |_| ())
+    }
+
+    /// The same, changed by `change`: another cut, state, end or origin.
+    #[must_use]
+    pub fn native_as(self, resource: impl Into<String>, change: impl FnOnce(&mut Snapshot)) -> Self {
         let mut taken = self.take(&mut self.platform(), ResourceId(resource.into()), None);
         taken.snapshot.origin = Origin::Native;
         taken.snapshot.state = SnapshotState::Ready;
         taken.ahead.clear();
+        change(&mut taken.snapshot);
         self.platform().snapshots.push(taken);
         self
     }
 
-    /// Notes its calls, such as `create vol-1` and `delete snap-1`, in this list.
+    /// Notes its calls, such as `targets`, `list vol-1`, `create vol-1` and `delete snap-1`, in this list.
     #[must_use]
     pub fn record(mut self, calls: &Calls) -> Self {
         self.calls = calls.clone();
@@ -196,8 +234,8 @@ impl SnapshotProvider for MockSnapshots {
             let tags: Vec<_> = resource.tags.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             selector.matches(&resource.id.0, &tags)
         };
-        let targets: Vec<_> = self.resources.iter().filter(meant).cloned().map(Ok).collect();
-        Box::pin(stream::iter(targets))
+        self.calls.add("targets");
+        breaking_off(self.resources.iter().filter(meant).cloned().collect(), self.targets_error)
     }
 
     async fn create(&self, requests: &[CreateSnapshot], consistency: Consistency) -> Result<Vec<Result<Snapshot>>> {
@@ -227,13 +265,15 @@ impl SnapshotProvider for MockSnapshots {
     }
 
     fn list(&self, filter: &SnapshotFilter) -> BoxStream<'static, Result<Snapshot>> {
+        let resource = filter.resource.as_ref();
+        self.calls.add(format_args!("list {}", resource.map_or("all", |resource| &resource.0)));
         let platform = self.platform();
         let meant = |taken: &&Taken| {
-            filter.resource.as_ref().is_none_or(|resource| *resource == taken.snapshot.resource)
+            resource.is_none_or(|resource| *resource == taken.snapshot.resource)
                 && filter.tags.iter().all(|(name, value)| taken.tags.get(name) == Some(value))
         };
-        let listed: Vec<_> = platform.snapshots.iter().filter(meant).map(|taken| Ok(taken.snapshot.clone())).collect();
-        Box::pin(stream::iter(listed))
+        let listed = platform.snapshots.iter().filter(meant).map(|taken| taken.snapshot.clone()).collect();
+        breaking_off(listed, resource.and_then(|resource| self.list_errors.get(resource)).copied())
     }
 
     async fn copy(&self, from: &SnapshotRef, to: &CopyTarget) -> Result<Snapshot> {
@@ -272,7 +312,11 @@ impl SnapshotProvider for MockSnapshots {
     }
 
     async fn window(&self, resource: &ResourceId) -> Result<Option<TimeWindow>> {
-        Ok(self.windows.get(resource).copied())
+        self.calls.add(format_args!("window {}", resource.0));
+        match self.window_errors.get(resource) {
+            Some(kind) => Err(scripted(*kind).with("resource", &resource.0)),
+            None => Ok(self.windows.get(resource).copied()),
+        }
     }
 
     async fn restore(&self, request: &RestoreRequest) -> Result<RestoreJob> {
@@ -309,6 +353,13 @@ impl SnapshotProvider for MockSnapshots {
         job.resource = Some(resource);
         Ok(job.clone())
     }
+}
+
+/// All of these, or so many and then the failure.
+fn breaking_off<T: Send + 'static>(all: Vec<T>, error: Option<(usize, ErrorKind)>) -> BoxStream<'static, Result<T>> {
+    let whole = error.map_or(usize::MAX, |(count, _)| count);
+    let end = error.map(|(_, kind)| Err(scripted(kind)));
+    Box::pin(stream::iter(all.into_iter().map(Ok).take(whole).chain(end)))
 }
 
 impl fmt::Display for MockSnapshots {
