@@ -120,24 +120,8 @@ impl Backstay {
         RestoreRequest::new(self.0.everywhere().clone(), point.clone(), self.0.observers.clone())
     }
 
-    /// Restores a component into a scratch place, checks it, measures how long that takes and takes the place away; await the
-    /// request. What came of it is kept as a signed [`Proof`](crate::engine::Proof) beside the point, against the objectives of
-    /// the point's tier, and in the [history](Vault::history) by who may write that. [`status`](Self::status) tells the newest
-    /// drill of each component.
-    ///
-    /// Needs a key that is trusted for proofs and an identity that opens the point. A missed objective is told in the report,
-    /// in the proof and as an event, and is no error.
-    ///
-    /// Cancel safety: it goes on in a task of its own. If the handle is dropped, nothing more is restored, and the scratch
-    /// place is removed in the background; [`shutdown`](Self::shutdown) waits for that. What a killed process leaves, the next
-    /// drill into the same target sweeps once its time is over.
-    ///
-    /// # Errors
-    /// [`Denied`](ErrorKind::Denied) without a key for proofs and [`NotFound`](ErrorKind::NotFound) without a point, before
-    /// anything was made. Then, each with the [`DrillReport`](crate::engine::DrillReport) as [`Error::payload`], and all but the
-    /// last with a proof that says so: what ended the restore or the validation; [`Conflict`](ErrorKind::Conflict) if a check
-    /// failed or none was made; [`Partial`](ErrorKind::Partial) if some of the component is missing;
-    /// [`Timeout`](ErrorKind::Timeout) after the time to live; [`Cancelled`](ErrorKind::Cancelled).
+    /// Restores a component into a scratch place, checks and times it, takes the place away and keeps a signed proof; await the
+    /// request, which says what it gives.
     pub fn drill(&self, component: impl Into<String>) -> DrillRequest {
         DrillRequest::new(self.0.clone(), component.into())
     }
