@@ -66,6 +66,11 @@ impl ActLog {
         observers
     }
 
+    /// Adds a line that is no event.
+    pub(crate) fn note(&self, what: Logged) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(&**self.vault.clock(), what);
+    }
+
     /// How long the act took so far.
     pub(crate) fn took(&self) -> Duration {
         self.vault.clock().monotonic().saturating_sub(self.began)

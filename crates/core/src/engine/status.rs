@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::builder::Inner;
 use crate::engine::prune_facts::{TierFacts, retired, tampering};
 use crate::engine::replicas::{ReplicaStatus, TierReplica};
+use crate::engine::status_drill::{DrillStatus, drills};
 use crate::engine::status_watch::{NativeBackup, WatchStatus, watched};
 use crate::engine::sweep_facts::SweepFacts;
 use crate::error::Result;
@@ -74,6 +75,9 @@ pub struct TierStatus {
     /// How far its replicas are behind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaStatus>,
+    /// When its components were drilled last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drills: Vec<DrillStatus>,
     /// Stored bytes of all its items, if asked for.
     pub bytes: Option<u64>,
 }
@@ -244,6 +248,7 @@ impl StatusRequest {
             doubts: facts.doubts.iter().map(|(id, why)| format!("{}: {why}", id.run)).collect(),
             dying: facts.dying.len() as u64,
             replicas,
+            drills: drills(&self.backstay, tier, &covered, at, strange).await?,
             bytes: if self.bytes { Some(self.stored_bytes(&name).await?) } else { None },
             tier: name,
         };
@@ -265,8 +270,9 @@ impl StatusRequest {
 
 impl Status {
     /// Whether each component has a good point in some tier, or a backup of its platform's if it is only watched, every
-    /// objective is met, every replica answers, is no more behind than the tier's RPO and not ahead, every platform answers
-    /// without a problem, and nothing strange was found. What is to be done with keys is apart: [`custody`](Self::custody).
+    /// objective is met, no drill is late, every replica answers, is no more behind than the tier's RPO and not ahead, every
+    /// platform answers without a problem, and nothing strange was found. What is to be done with keys is apart:
+    /// [`custody`](Self::custody).
     #[must_use]
     pub fn is_good(&self) -> bool {
         let all = || self.tiers.iter().flat_map(|tier| &tier.components);
@@ -276,8 +282,10 @@ impl Status {
             !somewhere.is_empty() && all().all(|component| !component.late && somewhere.contains(&component.component));
         let replicas = || self.tiers.iter().flat_map(|tier| &tier.replicas);
         let bad = replicas().any(|replica| replica.error.is_some() || replica.late || replica.ahead.is_some());
+        let undrilled = self.tiers.iter().flat_map(|tier| &tier.drills).any(|drill| drill.late);
         let platforms = self.watched.iter().all(|watched| watched.problems.is_empty());
-        well && !bad && platforms && self.strange.is_empty() && self.tiers.iter().all(|tier| tier.doubtful == 0)
+        let odd = !self.strange.is_empty() || self.tiers.iter().any(|tier| tier.doubtful > 0);
+        well && !bad && !undrilled && platforms && !odd
     }
 }
 
@@ -309,6 +317,7 @@ impl fmt::Display for Status {
             for doubt in tier.doubts.iter().rev().take(SHOWN) {
                 write!(f, "\n    doubtful, until accepted: {doubt}")?;
             }
+            tier.drills.iter().try_for_each(|drill| write!(f, "\n    {drill}"))?;
             tier.replicas.iter().try_for_each(|replica| write!(f, "\n    {replica}"))?;
         }
         for WatchStatus { component, place, problems, .. } in &self.watched {

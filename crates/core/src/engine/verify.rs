@@ -128,7 +128,7 @@ impl VerifyRequest {
         if self.record {
             let took = self.vault.clock().monotonic().saturating_sub(began);
             let took = SignedDuration::try_from(took).unwrap_or(SignedDuration::MAX);
-            self.vault.put_proof(&report, point.sha256, took).await?;
+            self.vault.prove_verified(&report, point.sha256, took).await?;
         }
         if report.findings.is_empty() { Ok(report) } else { Err(damaged(report)) }
     }

@@ -345,9 +345,43 @@ pub(crate) fn proofs_of(id: &PointId) -> Result<Prefix> {
     Prefix::new(format!("proofs/{id}."))
 }
 
-/// What was found when a point was verified at `time`.
-pub(crate) fn proof(id: &PointId, time: Timestamp) -> Result<Key> {
-    Key::new(format!("proofs/{id}.{}.json", compact_time(time)))
+/// All proofs of a tier.
+pub(crate) fn proofs_of_tier(source: &Name, tier: &Name) -> Result<Prefix> {
+    Prefix::new(format!("proofs/{source}/{tier}/"))
+}
+
+/// The name of a proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProofFile {
+    pub(crate) point: PointId,
+    pub(crate) at: Timestamp,
+    /// Of a drill, the component that was restored: a listing tells the newest drill of each.
+    pub(crate) drilled: Option<Name>,
+}
+
+impl ProofFile {
+    pub(crate) fn key(&self) -> Result<Key> {
+        let drilled = self.drilled.as_ref().map(|component| format!(".drill-{component}")).unwrap_or_default();
+        Key::new(format!("proofs/{}.{}{drilled}.json", self.point, compact_time(self.at)))
+    }
+
+    /// What its signature stands for, as it is written into its key.
+    pub(crate) fn signed(&self) -> String {
+        match &self.drilled {
+            Some(component) => format!("drill-{component}.{}", compact_time(self.at)),
+            None => SIGNED_PROOF.to_owned(),
+        }
+    }
+
+    /// Reads the key of a proof; none if it is not ours.
+    pub(crate) fn parse(key: &Key) -> Option<Self> {
+        let (point, rest) = key.as_str().strip_prefix("proofs/")?.strip_suffix(".json")?.split_once('.')?;
+        let (at, drilled) = match rest.split_once('.') {
+            Some((at, drilled)) => (at, Some(drilled.strip_prefix("drill-")?.parse().ok()?)),
+            None => (rest, None),
+        };
+        Some(Self { point: point.parse().ok()?, at: parse_compact_time(at)?, drilled })
+    }
 }
 
 /// All retirements of a source's components.
@@ -395,7 +429,7 @@ pub(crate) fn history_log(source: &Name, entry: &HistoryEntry, wrapping: Wrappin
 /// Reads the key of a record; none if it is no record, or of an act that this version does not know.
 pub(crate) fn parse_history(source: &Name, key: &Key) -> Option<HistoryEntry> {
     let (id, act) = key.strip(&history(source).ok()?)?.strip_suffix(".json")?.split_once('.')?;
-    let act = [Act::Backup, Act::Prune, Act::Restore].into_iter().find(|known| known.to_string() == act)?;
+    let act = [Act::Backup, Act::Prune, Act::Restore, Act::Drill].into_iter().find(|known| known.to_string() == act)?;
     Some(HistoryEntry { id: id.parse().ok()?, act })
 }
 

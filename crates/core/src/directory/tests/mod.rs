@@ -2,6 +2,7 @@
 
 mod change;
 mod choose;
+mod drill;
 mod hostile;
 mod plan;
 mod resume;
