@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
-use crate::engine::prune_facts::{TierFacts, retired, tampering};
+use crate::engine::prune_facts::{TierFacts, good_components, retired, tampering};
 use crate::engine::replicas::{ReplicaStatus, TierReplica};
 use crate::engine::status_drill::{DrillStatus, drills};
 use crate::engine::status_watch::{NativeBackup, WatchStatus, watched};
@@ -22,6 +22,7 @@ use crate::retention::PointState;
 use crate::store::{ListEntry, ListOptions};
 use crate::tier::Tier;
 use crate::vault::layout;
+use crate::vault::prove::not_listed;
 
 /// A status that is asked for; await it.
 #[must_use = "nothing is looked at before this is awaited"]
@@ -46,8 +47,8 @@ pub struct Status {
     pub watched: Vec<WatchStatus>,
     /// What lies in the vault and is in no configured source, tier or component; it is never touched.
     pub unmanaged: Vec<String>,
-    /// What a person should look at: keys that are nobody's, marks that do not count, what dead runs left
-    /// that no record names.
+    /// What a person should look at: keys that are nobody's, marks that do not count, bytes that a point lacks that would be
+    /// the newest good one, what dead runs left that no record names.
     pub strange: Vec<String>,
     /// What is to be done so that somebody can open the vault on the day: too few custodians, or none who tried lately.
     pub custody: Vec<String>,
@@ -88,7 +89,7 @@ pub struct TierStatus {
 pub struct ComponentStatus {
     /// Which component.
     pub component: Name,
-    /// The newest point that holds it good.
+    /// The newest point that holds it good, and of which the vault lists all bytes.
     pub newest: Option<PointId>,
     /// How old that point is.
     pub age: Option<SignedDuration>,
@@ -198,7 +199,7 @@ impl StatusRequest {
             read += usize::from(!lookback.is_plant(i));
             let Some(point) = lookback.read(i).await?.cloned() else { continue };
             held.extend(point.components.iter().cloned());
-            let found: Vec<&Name> = point.good().filter(|name| missing.contains(name)).collect();
+            let mut found: Vec<Name> = point.good().filter(|name| missing.contains(name)).cloned().collect();
             if found.is_empty() {
                 continue;
             }
@@ -206,9 +207,17 @@ impl StatusRequest {
                 facts.doubt(i, why);
                 continue;
             }
+            // What a manifest says is not enough: its bytes may be gone.
+            let Some(point) = lookback.again(i).await? else { continue };
+            let id = &lookback.run(i).id;
+            if let Some((key, what)) = not_listed(vault.store(), &point.manifest).await?.into_iter().next() {
+                facts.strange.push(format!("{id}: {what}: {key}"));
+                let good = good_components(vault, point, true).await?;
+                found.retain(|name| good.contains(name));
+            }
             for component in found {
-                missing.remove(component);
-                newest.insert(component.clone(), lookback.run(i).id.clone());
+                missing.remove(&component);
+                newest.insert(component, id.clone());
             }
         }
         strange.append(&mut facts.strange);
