@@ -1,6 +1,6 @@
 //! Archives in the wild, and damage in a vault.
 
-use backstay::{Backstay, ErrorKind, Keep, Keyring, LocalStore, MemoryStore, Tier, Vault};
+use backstay::{Backstay, ErrorKind, Keep, Keyring, LocalStore, Tier, Vault};
 use backstay_core::Error;
 use backstay_core::source::{ImportOptions, ResourceImporter as _};
 use backstay_postgres::{PgDump, PgRestore};
@@ -78,9 +78,7 @@ async fn from_a_vault_any_damaged_bit_is_refused_before_anything_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let keyring = Keyring::create(folder.path().join("keys")).unwrap();
     let place = folder.path().join("vault");
-    let store = || LocalStore::open(&place).unwrap();
-    std::fs::create_dir(&place).unwrap();
-    let vault = Vault::create(store(), &keyring).await.unwrap();
+    let vault = Vault::create(LocalStore::create(&place).unwrap()).keyring(&keyring).build().await.unwrap();
     let dump = PgDump::new(connect(&server, "postgres")).programs_in(server.bin()).databases(["small"]);
     let backstay = Backstay::builder("test", vault.clone()).export("db", dump).tier(tier()).build().unwrap();
     let point = backstay.backup("daily").await.unwrap().id;
@@ -108,7 +106,6 @@ async fn from_a_vault_any_damaged_bit_is_refused_before_anything_is_made() {
     assert_eq!(databases(&server), ["postgres", "small", "whole"]);
     let difference = data::difference(&data::fingerprint(&server, "small"), &data::fingerprint(&server, "whole"));
     assert_eq!(difference, [""; 0]);
-    drop(MemoryStore::new());
 }
 
 fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
