@@ -1,10 +1,14 @@
 //! The servers that other tests rely on do what these rely on.
 
+use std::env;
 use std::fs;
+use std::io::{self, BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
 
 use backstay_test_servers::data;
 use backstay_test_servers::postgres::{Server, can_tls, majors};
 use backstay_test_servers::proxy::Proxy;
+use backstay_test_servers::until;
 
 #[test]
 fn servers_of_each_major_are_apart() {
@@ -64,6 +68,44 @@ fn a_dropped_server_leaves_nothing() {
         assert!(!fs::exists(format!("/proc/{pid}")).expect("Linux"));
         assert!(!data.exists());
     }
+}
+
+/// What makes this program one that is killed with a server running.
+const DOOMED: &str = "BACKSTAY_DOOMED_TEST";
+
+#[test]
+fn no_server_outlives_a_killed_test() {
+    let own = env::current_exe().expect("this program");
+    let mut doomed = Command::new(own);
+    doomed.args(["--exact", "waits_to_be_killed", "--nocapture"]).env(DOOMED, "1");
+    let mut doomed = doomed.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let lines = BufReader::new(doomed.stdout.take().expect("a pipe")).lines();
+    let mut pids = lines.map_while(Result::ok).filter_map(|line| Some(line.rsplit_once("server ")?.1.to_owned()));
+    let pids: Vec<String> = majors().iter().map(|_| pids.next().expect("it says its servers")).collect();
+    assert!(pids.iter().all(|pid| runs(pid)), "{pids:?}");
+    doomed.kill().expect("it waits");
+    for pid in pids {
+        until("a server that ends with its test", || (!runs(&pid)).then_some(()));
+    }
+    doomed.wait().expect("it was killed");
+}
+
+#[test]
+fn waits_to_be_killed() {
+    if env::var_os(DOOMED).is_none() {
+        return;
+    }
+    let servers: Vec<Server> = majors().into_iter().map(Server::start).collect();
+    for server in &servers {
+        println!("server {}", server.pid());
+    }
+    // Nobody writes to it.
+    let _ = io::stdin().read(&mut [0]);
+}
+
+/// Not so of one that has ended and whom nobody has asked for its end yet.
+fn runs(pid: &str) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
 #[test]

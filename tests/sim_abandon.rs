@@ -17,7 +17,7 @@ fn long() -> Vec<u8> {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 56) as u8
     };
-    (0..40 << 20).map(|_| next()).collect()
+    (0..20 << 20).map(|_| next()).collect()
 }
 
 async fn backstay(world: &World, items: &[(&str, Vec<u8>)], fault: ExportFault) -> Backstay {

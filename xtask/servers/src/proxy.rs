@@ -222,3 +222,59 @@ fn write(mut to: &TcpStream, mut bytes: &[u8], go_on: impl Fn() -> bool) -> bool
 fn reset_when_closed(stream: &TcpStream) {
     let _ = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server, the proxy before it, and a connection through both.
+    fn connected() -> (Proxy, TcpStream, TcpStream) {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy::to(server.local_addr().unwrap().port());
+        let client = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+        (proxy, client, server.accept().unwrap().0)
+    }
+
+    fn read(mut from: &TcpStream) -> String {
+        let mut text = String::new();
+        // What came before a reset counts.
+        let _ = from.read_to_string(&mut text);
+        text
+    }
+
+    #[test]
+    fn what_is_stalled_goes_on_or_is_cut() {
+        let (proxy, client, mut server) = connected();
+        proxy.stall();
+        server.write_all(b"late").unwrap();
+        assert_eq!(proxy.from_server(), 0);
+        proxy.resume();
+        drop(server);
+        assert_eq!(read(&client), "late");
+
+        let (proxy, client, mut server) = connected();
+        proxy.stall();
+        server.write_all(b"never").unwrap();
+        proxy.cut();
+        assert_eq!(read(&client), "");
+    }
+
+    #[test]
+    fn a_cut_is_a_reset_after_the_bytes_that_were_allowed() {
+        let (proxy, mut client, mut server) = connected();
+        proxy.cut_after(3);
+        server.write_all(b"12345").unwrap();
+        let mut bytes = [0; 9];
+        let mut got = 0;
+        let error = loop {
+            match client.read(&mut bytes[got..]) {
+                Ok(0) => panic!("a goodbye, after {got} bytes"),
+                Ok(more) => got += more,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        assert!(b"123".starts_with(&bytes[..got]), "a reset may overtake what came before it");
+        assert!(proxy.is_cut());
+    }
+}

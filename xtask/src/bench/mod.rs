@@ -14,6 +14,7 @@ mod retention;
 mod side;
 
 use crate::result::Result;
+use crate::{postgres, servers};
 
 /// What a benchmark is called and what makes its line.
 const BENCHES: [(&str, Measure); 13] = [
@@ -44,7 +45,11 @@ pub(crate) fn run(names: &[String]) -> Result<bool> {
         return Err(format!("there is no benchmark {name:?}; there are {}", known.join(", ")).into());
     }
     let mut complete = true;
-    for (name, measure) in BENCHES.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name)) {
+    let chosen = || BENCHES.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name));
+    if chosen().any(|(name, _)| servers::is_for(name)) {
+        postgres::ensure()?;
+    }
+    for (name, measure) in chosen() {
         eprintln!("{name} ...");
         let line = match measure {
             Measure::Ratio(ratio) => ratio().map(|ratio| format!("ratio {name} {ratio}")),

@@ -121,7 +121,7 @@ impl Exported {
             facts: self.report.facts.clone(),
             problems: self.report.problems.clone(),
             notes: self.report.notes.clone(),
-            error: self.error.as_ref().map(full_text),
+            error: self.error.as_ref().map(Error::with_causes),
         }
     }
 
@@ -134,7 +134,7 @@ impl Exported {
             stored: self.restorable().flat_map(|item| &item.objects).map(|object| object.bytes).sum(),
             problems: self.report.problems.clone(),
             notes: self.report.notes.clone(),
-            error: self.error.as_ref().map(full_text),
+            error: self.error.as_ref().map(Error::with_causes),
             took: self.took,
         }
     }
@@ -153,18 +153,6 @@ pub(crate) fn lost_task(error: tokio::task::JoinError) -> Error {
     }
 }
 
-/// An error with its causes, on one line.
-pub(crate) fn full_text(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 /// What the whole run ends with if no component can be restored.
 pub(crate) fn nothing_exported(exported: &[Exported]) -> Result<()> {
     let failed = |e: &Exported| e.outcome() == Outcome::Failed;
@@ -176,7 +164,7 @@ pub(crate) fn nothing_exported(exported: &[Exported]) -> Result<()> {
             };
             // Partial is the word for a point that exists.
             let kind = if error.kind() == ErrorKind::Partial { ErrorKind::Other } else { error.kind() };
-            Err(Error::new(kind, format!("no component could be exported: {name}{others}: {}", full_text(error))))
+            Err(Error::new(kind, format!("no component could be exported: {name}{others}: {}", error.with_causes())))
         }
         _ => Ok(()),
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::clock::{Clock, timeout};
-use crate::engine::component::full_text;
 use crate::error::{Error, Result};
 use crate::event::{Event, Observers};
 use crate::name::{Name, RunId};
@@ -89,7 +88,7 @@ impl ActLog {
         let (lines, left_out) = {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(error) = error {
-                kept.push(&**clock, Logged::Error(full_text(error)));
+                kept.push(&**clock, Logged::Error(error.with_causes()));
             }
             (Vec::from(std::mem::take(&mut kept.lines)), kept.left_out)
         };

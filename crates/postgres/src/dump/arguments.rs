@@ -36,7 +36,8 @@ pub(super) fn arguments(options: &PgDumpOptions, snapshot: &str) -> Vec<String> 
 /// [`Invalid`](ErrorKind::Invalid) if not.
 pub(super) fn check(options: &PgDumpOptions) -> Result<()> {
     let invalid = |what: &'static str| Err(Error::new(ErrorKind::Invalid, what));
-    if !options.tables.is_empty() && !(options.schemas.is_empty() && options.exclude_schemas.is_empty()) {
+    let by_schema = !options.schemas.is_empty() || !options.exclude_schemas.is_empty();
+    if by_schema && !options.tables.is_empty() {
         return invalid("tables and schemas cannot be chosen together: pg_dump would pass over the schemas");
     }
     if options.jobs == 0 {

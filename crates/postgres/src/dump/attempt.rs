@@ -49,13 +49,13 @@ impl PgDump {
                 }
                 Err(Failed::Sink(error)) => return Err(error),
                 Err(Failed::Source(error)) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => {
-                    notes.push(format!("{database:?} was begun again: {}", with_causes(&error)));
+                    notes.push(format!("{database:?} was begun again: {}", error.with_causes()));
                     item.restart().await?;
                     attempt += 1;
                 }
                 Err(Failed::Source(error)) => {
                     let error = advised(error);
-                    item.abandon(Problem::new(database, with_causes(&error))).await;
+                    item.abandon(Problem::new(database, error.with_causes())).await;
                     return Ok(Outcome { notes, result: Err(error) });
                 }
             }
@@ -118,16 +118,4 @@ fn advised(error: Error) -> Error {
         ErrorKind::Busy => error.advise("find who locks the table in pg_locks, or raise lock_timeout"),
         _ => error,
     }
-}
-
-/// An error with its causes, on one line.
-fn with_causes(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

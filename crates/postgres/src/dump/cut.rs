@@ -70,9 +70,9 @@ async fn prepare(session: &Session, options: &PgDumpOptions) -> Result<()> {
         ("row_security", "off"),
     ];
     let (names, values): (Vec<&str>, Vec<&str>) = settings.into_iter().unzip();
-    // Older versions lack some.
+    // Older versions lack some. `unnest` of several arrays is syntax, which no function of the database can take over.
     let sql = "SELECT pg_catalog.set_config(s.name, w.value, false)
-               FROM pg_catalog.unnest($1::text[], $2::text[]) AS w(name, value)
+               FROM unnest($1::text[], $2::text[]) AS w(name, value)
                JOIN pg_catalog.pg_settings AS s ON s.name OPERATOR(pg_catalog.=) w.name";
     let set = session.query(sql, &[&names, &values]).await.map_err(error::server)?;
     if set.len() < 5 {

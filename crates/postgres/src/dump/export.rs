@@ -68,7 +68,7 @@ impl PgDump {
         }
         Ok(match (self.options.role_passwords, passwords) {
             (false, _) => Some("role passwords were left out, as asked for".to_owned()),
-            (true, false) => Some("role passwords were left out: only the super-user can read them".to_owned()),
+            (true, false) => Some("role passwords were left out: the role may not read pg_authid".to_owned()),
             (true, true) => None,
         })
     }

@@ -47,7 +47,8 @@ pub use pattern::{exact_schema, exact_table};
 ///
 /// # Needs
 /// A client program `pg_dump` of the server's major version or newer, and a role that may read what is dumped. Row security
-/// is off: a role that would see only some rows gets an error. Only the super-user can read role passwords.
+/// is off: a role that would see only some rows gets an error. Role passwords need the right to read `pg_authid`, which the
+/// super-user has.
 ///
 /// The password is never in arguments or environments, which other users of the host can see. A dropped export ends its
 /// processes and sessions.

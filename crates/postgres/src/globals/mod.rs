@@ -16,7 +16,8 @@ pub use render::Statement;
 pub(crate) use setting::setting;
 
 /// What belongs to a server and not to one of its databases. Roles that PostgreSQL brings along (`pg_*`) are not in it, but
-/// memberships in them are. Nor are `ALTER DATABASE .. SET` and who may connect to a database: its dump has them.
+/// memberships in them are. Nor are `ALTER DATABASE .. SET` and who may connect to a database: its dump has them. Security
+/// labels, and who granted a privilege, are not kept.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

@@ -127,9 +127,8 @@ impl Builder {
             ("dynamic_shared_memory_type", "mmap"),
             ("timezone", "UTC"),
             ("log_timezone", "UTC"),
-            ("ssl", if self.tls { "on" } else { "off" }),
         ];
-        let own = own.into_iter().filter(|(name, _)| can_tls(self.major) || *name != "ssl");
+        let own = own.into_iter().chain(self.tls.then_some(("ssl", "on")));
         let theirs = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         // The last line of a name counts.
         own.chain(theirs).fold(String::new(), |mut lines, (name, value)| {

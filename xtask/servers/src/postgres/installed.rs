@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::place::{base, run};
+use crate::place::{base, made, run};
 
 /// Majors of PostgreSQL whose server and client programs are there, in order.
 ///
@@ -37,7 +37,7 @@ pub fn can_tls(major: u32) -> bool {
 /// Where `cargo xtask test` puts majors that the system has no package of: a folder with one folder per major, each with
 /// a link `bin`. Anyone can enter it.
 pub fn fetched() -> PathBuf {
-    base().join("postgresql")
+    made(&base().join("postgresql")).to_owned()
 }
 
 /// Majors that the system's packages brought, in order. None is no panic here.
