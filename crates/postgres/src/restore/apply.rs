@@ -86,7 +86,13 @@ impl Job<'_> {
                     });
                 }
             }
-            scratch.keep(self.restore.asked().expires_after.map(|span| after(self.planned.target.now, span))).await?;
+            let until = self.restore.asked().expires_after.map(|span| after(self.planned.target.now, span));
+            scratch.keep(until).await?;
+            if until.is_none()
+                && let Err(error) = self.say(setup::statements(&self.planned.toc, "COMMENT", &name)).await
+            {
+                report.notes.push(format!("the database's comment was not restored: {error}"));
+            }
         }
         report.notes.push(format!("restored into database {name:?}"));
         Ok(report)
@@ -120,7 +126,21 @@ impl Job<'_> {
             .filter(|_| !self.restore.asked().without_owners);
         let open =
             !self.planned.toc.entries.iter().any(setup::shuts_public_out) || self.restore.asked().without_privileges;
-        setup::run(scratch, &self.details.database, &self.planned.facts, owner.as_deref(), open).await
+        let name = &self.details.database;
+        let notes = setup::run(scratch, name, &self.planned.facts, owner.as_deref(), open).await?;
+        if !self.restore.asked().without_privileges {
+            self.say(setup::statements(&self.planned.toc, "ACL", name)).await?;
+        }
+        Ok(notes)
+    }
+
+    /// Runs statements of the archive in the database that is restored, where `pg_restore` would.
+    async fn say(&self, statements: Vec<String>) -> Result<()> {
+        if statements.is_empty() {
+            return Ok(());
+        }
+        let session = self.restore.server().with_database(&self.details.database).session().await?;
+        session.batch_execute(&statements.concat()).await.map_err(error::server)
     }
 
     /// Has `pg_restore` fill the database, which is there.

@@ -47,6 +47,10 @@ impl Lacks {
         if found.is_none() {
             owner_of_database(facts, toc).iter().for_each(|owner| add(&mut owners, owner));
         }
+        if found.is_none() && !restore.asked().without_privileges {
+            let about = toc.entries.iter().filter(|entry| entry.is_about_the_database());
+            about.flat_map(roles::named).for_each(|role| add(&mut named, &role));
+        }
         if restore.asked().without_owners {
             owners.clear();
         }

@@ -57,8 +57,8 @@ pub use scratch::ScratchDatabase;
 /// objects belong to no schema and are left out then. Subscriptions always are.
 ///
 /// Owners and grants are kept, and each role must be there or be made by [`globals`](Self::globals). The plan names those that
-/// are missing, extensions that are not installed, and tablespaces, whose objects go into the default one. Who may connect to the
-/// database, and its comment, are not restored.
+/// are missing, extensions that are not installed, and tablespaces, whose objects go into the default one. A new database gets
+/// owner, settings, grants and comment of the dumped one.
 ///
 /// # All or nothing
 /// `check` has `pg_restore` parse the whole archive. `apply` does so first, and makes nothing at the server before that. A

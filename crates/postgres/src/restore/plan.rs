@@ -138,7 +138,7 @@ impl Planned {
         if let Some(globals) = &globals {
             globals.tell(&mut plan);
         }
-        notes(&mut plan, restore, &toc, &target, &program, &kept, &found);
+        notes(&mut plan, &toc, &target, &program, &kept, &found);
         let space = room::check(restore, &target, &plan, &item)?;
         plan.notes.extend(space);
         plan.fingerprint = fingerprint(&details, &found);
@@ -297,15 +297,7 @@ fn object(entry: &Entry) -> Option<Object> {
 }
 
 /// What a person should know.
-fn notes(
-    plan: &mut ImportPlan,
-    restore: &PgRestore,
-    toc: &Toc,
-    target: &Target,
-    program: &Program,
-    kept: &[&Entry],
-    found: &Option<Found>,
-) {
+fn notes(plan: &mut ImportPlan, toc: &Toc, target: &Target, program: &Program, kept: &[&Entry], found: &Option<Found>) {
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
     for entry in kept {
         *kinds.entry(entry.kind.as_str()).or_default() += 1;
@@ -338,10 +330,6 @@ fn notes(
     let large = toc.entries.iter().any(|entry| entry.kind.starts_with("BLOB"));
     if large && !plan.options.only.is_empty() {
         plan.notes.push("large objects are left out: they belong to no schema".to_owned());
-    }
-    let privileges = toc.entries.iter().any(|entry| entry.is_about_the_database() && entry.kind == "ACL");
-    if privileges && !restore.asked().without_privileges {
-        plan.notes.push("who may connect to the database is not restored: grant it".to_owned());
     }
 }
 

@@ -3,7 +3,7 @@
 use backstay_core::{ErrorKind, Result};
 
 use super::scratch::Scratch;
-use super::toc::Entry;
+use super::toc::{Entry, Toc};
 use crate::facts::DatabaseFacts;
 use crate::globals::setting;
 use crate::quote::ident;
@@ -40,6 +40,29 @@ pub(super) async fn run(
     Ok(notes)
 }
 
+/// What the archive says about the database itself, about this one now: grants, or its comment. `pg_restore` leaves it out
+/// because it names the database that was dumped.
+pub(super) fn statements(toc: &Toc, kind: &str, database: &str) -> Vec<String> {
+    let of_kind = |entry: &&Entry| entry.kind == kind && entry.is_about_the_database();
+    toc.entries.iter().filter(of_kind).map(|entry| renamed(entry, database)).collect()
+}
+
+fn renamed(entry: &Entry, database: &str) -> String {
+    let name = entry.tag.strip_prefix("DATABASE ").unwrap_or(&entry.tag);
+    let to = format!(" ON DATABASE {} ", ident(database));
+    let begins = |line: &str| ["GRANT ", "REVOKE ", "COMMENT "].iter().any(|word| line.starts_with(word));
+    let mut sql = String::new();
+    for line in entry.definition.split_inclusive('\n') {
+        // Before the name of the database a statement has nothing that somebody chose.
+        let named = [ident(name), name.to_owned()].map(|name| format!(" ON DATABASE {name} "));
+        match named.iter().find(|from| begins(line) && line.contains(*from)) {
+            Some(from) => sql.push_str(&line.replacen(from, &to, 1)),
+            None => sql.push_str(line),
+        }
+    }
+    sql
+}
+
 /// Whether the dumped database was shut to everybody: the restored one stays so until somebody grants it.
 pub(super) fn shuts_public_out(entry: &Entry) -> bool {
     entry.kind == "ACL"
@@ -53,6 +76,26 @@ pub(super) fn shuts_public_out(entry: &Entry) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn statements_about_the_old_database_become_statements_about_the_new_one() {
+        let entry = |kind: &str, definition: &str| Entry {
+            kind: kind.into(),
+            tag: "DATABASE it's a".into(),
+            definition: definition.into(),
+            ..Entry::default()
+        };
+        let acl = "REVOKE ALL ON DATABASE \"it's a\" FROM PUBLIC;\nGRANT CONNECT ON DATABASE \"it's a\" TO \" ON DATABASE it's a \";\n";
+        let comment = "COMMENT ON DATABASE \"it's a\" IS 'x ON DATABASE y';\n";
+        let toc = Toc { entries: vec![entry("ACL", acl), entry("COMMENT", comment)], ..Toc::default() };
+        assert_eq!(
+            statements(&toc, "ACL", "n"),
+            [
+                "REVOKE ALL ON DATABASE \"n\" FROM PUBLIC;\nGRANT CONNECT ON DATABASE \"n\" TO \" ON DATABASE it's a \";\n"
+            ]
+        );
+        assert_eq!(statements(&toc, "COMMENT", "n"), ["COMMENT ON DATABASE \"n\" IS 'x ON DATABASE y';\n"]);
+    }
 
     #[test]
     fn a_database_that_was_shut_is_known_by_its_privileges() {
