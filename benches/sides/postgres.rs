@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use backstay::postgres::{PgConnect, PgDump, PgRestore};
-use backstay::{Backstay, Keep, Keyring, LocalStore, Tier, Vault};
+use backstay::{Backstay, Depth, Keep, Keyring, LocalStore, Tier, Vault};
 
 use crate::Result;
 
@@ -12,13 +12,12 @@ const COMPONENT: &str = "db";
 pub(crate) fn dump(args: &[String]) -> Result<()> {
     let [url, folder] = args else { return Err("postgres_dump URL FOLDER".into()) };
     let (server, folder) = (url.parse::<PgConnect>()?, Path::new(folder));
-    let database = name_in(url)?;
     std::fs::create_dir_all(folder)?;
     runtime()?.block_on(async {
         let keyring = Keyring::create(folder.join("keys"))?;
         let vault = Vault::create(LocalStore::create(folder.join("vault"))?).keyring(&keyring).build().await?;
         let backstay = Backstay::builder("bench", vault)
-            .export(COMPONENT, PgDump::new(server).databases([database]).globals(false))
+            .export(COMPONENT, PgDump::new(server.clone()).databases([server.database_name()]).globals(false))
             .tier(Tier::new("bench").keep(Keep::last(1)))
             .build()?;
         backstay.backup("bench").await?;
@@ -33,10 +32,7 @@ pub(crate) fn verify(args: &[String]) -> Result<()> {
         let vault = open(folder.as_ref()).await?;
         let point = vault.points().latest(COMPONENT).await?;
         let report = vault.verify(&point.id).check(COMPONENT, PgRestore::new(server)).await?;
-        match report.unproved.first() {
-            Some(unproved) => Err(unproved.clone().into()),
-            None => Ok(()),
-        }
+        if report.reached == Some(Depth::Checked) { Ok(()) } else { Err("the archive was not read to its end".into()) }
     })
 }
 
@@ -59,10 +55,4 @@ async fn open(folder: &Path) -> Result<Vault> {
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
-}
-
-/// The database that a URL names.
-fn name_in(url: &str) -> Result<&str> {
-    let path = url.split('?').next().unwrap_or(url);
-    path.rsplit_once('/').map(|(_, name)| name).filter(|name| !name.is_empty()).ok_or_else(|| "no database".into())
 }

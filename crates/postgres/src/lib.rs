@@ -5,6 +5,7 @@
 
 mod client;
 mod connect;
+mod drill;
 mod dump;
 mod error;
 mod facts;
@@ -14,8 +15,9 @@ mod restore;
 mod validate;
 
 pub use connect::{PgConnect, Roots, Tls};
+pub use drill::PgDrill;
 pub use dump::{PgDump, PgDumpOptions, exact_schema, exact_table};
 pub use facts::{DatabaseFacts, ExtensionFacts, TableFacts};
 pub use globals::{Globals, Membership, Parameter, Privilege, Role, RoleSetting, Statement, Tablespace};
 pub use restore::{PgRestore, PgRestoreOptions, RestoreGlobals, ScratchDatabase};
-pub use validate::{CheckResult, Checks, QueryCheck, Validation};
+pub use validate::{Checks, QueryCheck};

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::engine::component::full_text;
 use crate::engine::drill_progress::{Picked, Progress};
 use crate::engine::drill_report::{DrillReport, Measured};
 use crate::engine::drill_run::Drill;
@@ -35,7 +34,7 @@ impl Drill {
         report.left.iter().for_each(|left| self.warn(left));
         let took = report.recovery();
         let mut error = outcome.err();
-        report.error = error.as_ref().map(full_text);
+        report.error = error.as_ref().map(Error::with_causes);
         if error.is_none() {
             report.rto = Some(Measured::new(took, picked.rto_allowed));
             self.tell_missed(report);

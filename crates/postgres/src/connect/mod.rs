@@ -148,6 +148,12 @@ impl PgConnect {
         self
     }
 
+    /// The database that is connected to.
+    #[must_use]
+    pub fn database_name(&self) -> &str {
+        &self.database
+    }
+
     /// Whether it is a socket of this host, given by the folder that it lies in.
     pub(crate) fn is_socket(&self) -> bool {
         self.host.starts_with('/') || self.host.starts_with('@')

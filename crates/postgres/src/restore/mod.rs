@@ -27,11 +27,12 @@ use std::fmt;
 use std::path::PathBuf;
 
 use backstay_core::Result;
-use backstay_core::source::ImportPlan;
+use backstay_core::source::{ImportPlan, ItemSource};
 use jiff::SignedDuration;
 
 use crate::client::{Program, find};
 use crate::connect::PgConnect;
+use crate::facts::DatabaseFacts;
 use crate::quote::ident;
 
 pub use options::{PgRestoreOptions, RestoreGlobals};
@@ -224,7 +225,13 @@ impl PgRestore {
         scratch::discard(&self.server, database).await
     }
 
-    fn server(&self) -> &PgConnect {
+    /// What the dump told of the database that is restored; none of an archive that somebody else made.
+    pub(crate) async fn facts(&self, items: &dyn ItemSource) -> Result<Option<DatabaseFacts>> {
+        let found = items::find(items).await?;
+        DatabaseFacts::of(&found.archive(self.options.database.as_deref())?.facts)
+    }
+
+    pub(crate) fn server(&self) -> &PgConnect {
         &self.server
     }
 
