@@ -84,9 +84,7 @@ impl Expect {
 
     fn judge(&self, value: Option<&str>) -> Answer {
         let (expected, ok, found) = match self {
-            Self::Equals(wanted) => {
-                (format!("{wanted:?}"), value == Some(wanted), value.map(|value| format!("{value:?}")))
-            }
+            Self::Equals(wanted) => (format!("exactly {wanted}"), value == Some(wanted), told(value)),
             Self::AtLeast(least) => (format!("at least {least}"), compares(value, *least, |v, l| v >= l), told(value)),
             Self::AtMost(most) => (format!("at most {most}"), compares(value, *most, |v, m| v <= m), told(value)),
             Self::NotOlderThan(span) => {
