@@ -149,6 +149,15 @@ mod tests {
         assert!(error.to_string().contains("pg_dump 15.18 is older than the server"), "{error}");
     }
 
+    #[tokio::test]
+    async fn a_wrapper_that_chooses_a_version_itself_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        program(folder.path(), "15.18");
+        std::fs::rename(folder.path().join("pg_dump"), folder.path().join("pg_wrapper")).unwrap();
+        std::os::unix::fs::symlink("pg_wrapper", folder.path().join("pg_dump")).unwrap();
+        assert_eq!(find("pg_dump", 15, Some(folder.path())).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
     #[test]
     fn versions_as_the_programs_tell_them() {
         assert_eq!(parse("pg_dump (PostgreSQL) 18beta1"), Some(Version { major: 18, minor: 0 }));
