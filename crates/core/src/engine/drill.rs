@@ -33,8 +33,8 @@ const TIME_TO_LIVE: Duration = Duration::from_secs(24 * 3600);
 /// once its time is over.
 ///
 /// # Errors
-/// [`Denied`](ErrorKind::Denied) without a key for proofs and [`NotFound`](ErrorKind::NotFound) without a point, before
-/// anything was made. Then, each with the [`DrillReport`] as [`Error::payload`](crate::Error::payload) and all but the last
+/// [`Denied`](ErrorKind::Denied) without a key for proofs ([`Refused`](ErrorKind::Refused) in a vault that was opened to read)
+/// and [`NotFound`](ErrorKind::NotFound) without a point, before anything was made. Then, each with the [`DrillReport`] as [`Error::payload`](crate::Error::payload) and all but the last
 /// with a proof that says so: what ended the restore or the validation; [`Conflict`](ErrorKind::Conflict) if a check failed
 /// or none was made; [`Partial`](ErrorKind::Partial) if some of the component is missing; [`Timeout`](ErrorKind::Timeout)
 /// after the time to live; [`Cancelled`](ErrorKind::Cancelled).

@@ -47,7 +47,7 @@ impl NewestDrills {
             // Neither clock alone makes a drill younger than it is.
             listed.push((file.at.min(meta.last_modified), component, file));
         }
-        listed.sort_unstable_by(|a, b| (b.0, &b.2.point.run).cmp(&(a.0, &a.2.point.run)));
+        listed.sort_unstable_by(|a, b| (b.0, b.2.at, &b.2.point.run).cmp(&(a.0, a.2.at, &a.2.point.run)));
         let mut missing: BTreeSet<Name> = listed.iter().map(|(_, component, _)| component.clone()).collect();
         let signatures = layout::signatures_of_tier(source, tier)?;
         let (mut wary, mut newest, mut read) = (Wary::default(), Self::default(), 0);

@@ -2,6 +2,8 @@
 //!
 //! The layout is format 1 and described for people in FORMAT.md.
 
+mod proof;
+
 use std::fmt::Display;
 
 use jiff::Timestamp;
@@ -11,6 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, RunId, Tag, base32, compact_time, parse_compact_time};
 use crate::store::{Key, Prefix};
 use crate::vault::history::{Act, HistoryEntry};
+
+pub(crate) use proof::{ProofFile, proofs_of, proofs_of_tier};
 
 /// The vault's marker, and with `.json` replaced by the vault's ID the empty beacon beside it.
 pub(crate) const MARKER: &str = "backstay-1.json";
@@ -338,50 +342,6 @@ pub(crate) fn signed_copy(origin: &impl Display) -> String {
 /// The origin in a copy record's name.
 pub(crate) fn copy_origin<T: std::str::FromStr>(id: &PointId, key: &Key) -> Option<T> {
     key.strip(&copies_of(id).ok()?)?.strip_suffix(".json")?.parse().ok()
-}
-
-/// All proofs of one run.
-pub(crate) fn proofs_of(id: &PointId) -> Result<Prefix> {
-    Prefix::new(format!("proofs/{id}."))
-}
-
-/// All proofs of a tier.
-pub(crate) fn proofs_of_tier(source: &Name, tier: &Name) -> Result<Prefix> {
-    Prefix::new(format!("proofs/{source}/{tier}/"))
-}
-
-/// The name of a proof.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ProofFile {
-    pub(crate) point: PointId,
-    pub(crate) at: Timestamp,
-    /// Of a drill, the component that was restored: a listing tells the newest drill of each.
-    pub(crate) drilled: Option<Name>,
-}
-
-impl ProofFile {
-    pub(crate) fn key(&self) -> Result<Key> {
-        let drilled = self.drilled.as_ref().map(|component| format!(".drill-{component}")).unwrap_or_default();
-        Key::new(format!("proofs/{}.{}{drilled}.json", self.point, compact_time(self.at)))
-    }
-
-    /// What its signature stands for, as it is written into its key.
-    pub(crate) fn signed(&self) -> String {
-        match &self.drilled {
-            Some(component) => format!("drill-{component}.{}", compact_time(self.at)),
-            None => SIGNED_PROOF.to_owned(),
-        }
-    }
-
-    /// Reads the key of a proof; none if it is not ours.
-    pub(crate) fn parse(key: &Key) -> Option<Self> {
-        let (point, rest) = key.as_str().strip_prefix("proofs/")?.strip_suffix(".json")?.split_once('.')?;
-        let (at, drilled) = match rest.split_once('.') {
-            Some((at, drilled)) => (at, Some(drilled.strip_prefix("drill-")?.parse().ok()?)),
-            None => (rest, None),
-        };
-        Some(Self { point: point.parse().ok()?, at: parse_compact_time(at)?, drilled })
-    }
 }
 
 /// All retirements of a source's components.
