@@ -166,10 +166,8 @@ async fn a_pg_dump_that_does_not_do_its_work_is_not_believed() {
         assert_eq!((error.kind(), names(&items).len()), (kind, 2), "{script}: {error}");
     }
     // What a database sets for its sessions does not end the one that holds the snapshot.
-    for setting in ["idle_in_transaction_session_timeout = '100ms'", "statement_timeout = '1ms'"] {
-        server.psql("postgres", &format!("ALTER DATABASE orders SET {setting}"));
-    }
-    let programs = scripted(&server, "sleep 0.5; exec \"$REAL\" \"$@\"");
+    server.psql("postgres", "ALTER DATABASE orders SET idle_in_transaction_session_timeout = '200ms'");
+    let programs = scripted(&server, "sleep 1; exec \"$REAL\" \"$@\"");
     let (_, report) = export(&base().count_rows().programs_in(path(&programs))).await;
     report.expect("a slow dump is a good one");
 

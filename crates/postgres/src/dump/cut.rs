@@ -62,7 +62,6 @@ async fn prepare(session: &Session, options: &PgDumpOptions) -> Result<()> {
     let settings = [
         ("search_path", ""),
         ("TimeZone", "UTC"),
-        ("statement_timeout", "0"),
         ("lock_timeout", lock_timeout.as_str()),
         ("idle_in_transaction_session_timeout", "0"),
         ("idle_session_timeout", "0"),
@@ -70,12 +69,14 @@ async fn prepare(session: &Session, options: &PgDumpOptions) -> Result<()> {
         ("row_security", "off"),
     ];
     let (names, values): (Vec<&str>, Vec<&str>) = settings.into_iter().unzip();
+    // By itself first: what follows takes longer than some allow.
+    session.batch_execute("SET statement_timeout = 0").await.map_err(error::server)?;
     // Older versions lack some. `unnest` of several arrays is syntax, which no function of the database can take over.
     let sql = "SELECT pg_catalog.set_config(s.name, w.value, false)
                FROM unnest($1::text[], $2::text[]) AS w(name, value)
                JOIN pg_catalog.pg_settings AS s ON s.name OPERATOR(pg_catalog.=) w.name";
     let set = session.query(sql, &[&names, &values]).await.map_err(error::server)?;
-    if set.len() < 5 {
+    if set.len() < 4 {
         return Err(Error::new(ErrorKind::Unsupported, "the server does not know the settings that a dump needs"));
     }
     session.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(error::server)
