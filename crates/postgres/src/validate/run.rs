@@ -1,7 +1,7 @@
 //! Runs checks in a database.
 
+use backstay_core::Result;
 use backstay_core::clock::{Clock as _, SystemClock};
-use backstay_core::{Error, Result};
 use jiff::{SignedDuration, Unit};
 
 use super::checks::{Check, Checks, Expect};
@@ -33,7 +33,7 @@ impl Checks {
             let took = SystemClock.monotonic().saturating_sub(began);
             let took = SignedDuration::try_from(took).unwrap_or(SignedDuration::MAX);
             let Answer { expected, found } = answer
-                .unwrap_or_else(|error| Answer { expected: "an answer".to_owned(), found: Err(full_text(&error)) });
+                .unwrap_or_else(|error| Answer { expected: "an answer".to_owned(), found: Err(error.with_causes()) });
             let ok = found.is_ok();
             let found = found.unwrap_or_else(|found| found);
             validation.checks.push(CheckResult { name: check.name().to_owned(), ok, expected, found, took });
@@ -116,17 +116,6 @@ fn compares(value: Option<&str>, bound: i64, holds: impl Fn(f64, f64) -> bool) -
         Ok(number) => holds((i128::from(number) - i128::from(bound)) as f64, 0.0),
         Err(_) => value.parse::<f64>().is_ok_and(|number| holds(number, bound as f64)),
     }
-}
-
-/// With what the server said behind it.
-fn full_text(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]
