@@ -43,8 +43,8 @@ async fn good_and_failing_checks_are_told_apart_and_none_changes_anything() {
             "update pg_index set indisvalid = false where indexrelid = 'sales.orders_created_at_idx'::regclass",
         );
         let bad = Checks::new()
-            .query("writes", "delete from public.other returning x")
-            .equals("one")
+            .query("writes", "select setval('sales.orders_id_seq', 1)")
+            .equals(1)
             .query("two statements", "select 1); delete from public.other; select (2")
             .equals(2)
             .query("unknown", "select count(*) from nothing")
