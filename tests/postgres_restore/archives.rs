@@ -7,7 +7,7 @@ use backstay_postgres::{PgDump, PgRestore};
 use backstay_test_servers::data;
 use backstay_test_servers::postgres::{Server, majors};
 
-use super::world::{connect, databases, foreign, import, items_of, refused, restore, small, state};
+use super::world::{connect, databases, foreign, import, items_of, made_a_database, refused, restore, small, state};
 
 #[tokio::test]
 async fn a_foreign_archive_is_restored_without_facts() {
@@ -101,8 +101,10 @@ async fn from_a_vault_any_damaged_bit_is_refused_before_anything_is_made() {
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{at}: {error}");
         assert_eq!(state(&server), before, "{at}");
     }
+    assert!(!made_a_database(&server));
     std::fs::write(largest, good).unwrap();
     run(restore(&server).into("whole")).await.unwrap();
+    assert!(made_a_database(&server), "the log would tell");
     assert_eq!(databases(&server), ["postgres", "small", "whole"]);
     let difference = data::difference(&data::fingerprint(&server, "small"), &data::fingerprint(&server, "whole"));
     assert_eq!(difference, [""; 0]);

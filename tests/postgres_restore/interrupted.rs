@@ -54,10 +54,12 @@ async fn begun(
     (slow, plan, task)
 }
 
-async fn finishes(server: &Server, items: &Items, plan: ImportPlan) {
+type Fingerprint = std::collections::BTreeMap<String, String>;
+
+async fn finishes(server: &Server, items: &Items, plan: ImportPlan, live: &Fingerprint) {
     let restore = restore(server).into("scratch");
     restore.apply(items, plan).await.unwrap();
-    let difference = data::difference(&data::fingerprint(server, "small"), &data::fingerprint(server, "scratch"));
+    let difference = data::difference(live, &data::fingerprint(server, "scratch"));
     assert_eq!(difference, [""; 0]);
     assert!(restore.scratches().await.unwrap().is_empty());
 }
@@ -67,6 +69,7 @@ async fn a_dropped_restore_leaves_nothing_and_the_plan_still_holds() {
     for major in majors() {
         let (server, items) = world(major).await;
         let folder = tempfile::tempdir().unwrap();
+        let live = data::fingerprint(&server, "small");
         let before = state(&server);
         let (_, plan, task) = begun(&server, &items, folder.path()).await;
         assert_eq!(databases(&server), ["postgres", "scratch", "small"]);
@@ -74,7 +77,7 @@ async fn a_dropped_restore_leaves_nothing_and_the_plan_still_holds() {
         assert_eq!(shut, "f", "nobody's business yet");
         task.abort();
         until("the end", || state(&server) == before).await;
-        finishes(&server, &items, plan).await;
+        finishes(&server, &items, plan, &live).await;
     }
 }
 
@@ -116,7 +119,7 @@ async fn dropped_after<T>(polls: usize, work: impl Future<Output = T>) -> Option
 async fn a_killed_client_or_backend_fails_the_restore_and_drops_the_database() {
     for major in majors() {
         let (server, items) = world(major).await;
-        let before = state(&server);
+        let (before, live) = (state(&server), data::fingerprint(&server, "small"));
         for how in ["client", "backend", "both"] {
             let folder = tempfile::tempdir().unwrap();
             let (_, plan, task) = begun(&server, &items, folder.path()).await;
@@ -130,15 +133,13 @@ async fn a_killed_client_or_backend_fails_the_restore_and_drops_the_database() {
                 server.psql("postgres", ours);
             }
             if how == "client" {
-                let script = "pkill -KILL -P";
-                assert!(!script.is_empty());
                 kill_clients(folder.path());
             }
             std::fs::write(folder.path().join("go"), "").unwrap();
             let error = task.await.unwrap().unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::Other | ErrorKind::Unavailable), "{how}: {error}");
             until("the end", || state(&server) == before).await;
-            finishes(&server, &items, plan).await;
+            finishes(&server, &items, plan, &live).await;
             server.psql("postgres", "drop database scratch");
         }
     }
@@ -186,8 +187,11 @@ async fn a_killed_server_leaves_a_marked_database_that_the_plan_makes_anew() {
             restore(&server).into("scratch").without_owners().plan(&items, &ImportOptions::default()).await.unwrap();
         assert!(other.to_string().contains("another restore made it") || other.entries.is_empty(), "{other}");
         assert!(slow.sweep(left).await.unwrap().is_empty());
-        finishes(&server, &items, plan).await;
-        assert_eq!(data::difference(&live, &data::fingerprint(&server, "small")), [""; 0]);
+        finishes(&server, &items, plan, &live).await;
+        let mut difference = data::difference(&live, &data::fingerprint(&server, "small"));
+        // PostgreSQL itself leaves numbers out when a server is killed.
+        difference.retain(|line| !line.starts_with("sequence "));
+        assert_eq!(difference, [""; 0]);
     }
 }
 

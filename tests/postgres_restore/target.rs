@@ -7,9 +7,7 @@ use backstay_test_servers::data;
 use backstay_test_servers::postgres::{Server, majors};
 use backstay_testkit::conformance::source::{self, ImporterSetup};
 
-use super::world::{
-    connect, databases, dumped, foreign, import, items_of, program, refused, restore, small, state, world,
-};
+use super::world::{connect, dumped, foreign, import, items_of, program, refused, restore, small, state, world};
 
 fn plain() -> ImportOptions {
     ImportOptions::default()
@@ -85,8 +83,14 @@ async fn roles_that_are_missing_are_named_and_can_be_done_without() {
 
 #[tokio::test]
 async fn an_extension_that_is_not_there_is_named() {
+    let mut seen = false;
     for major in majors() {
         let server = Server::start(major);
+        // What is fetched as a Python wheel has no extensions.
+        if server.psql("postgres", "select 1 from pg_available_extensions where name = 'pgcrypto'") != "1" {
+            continue;
+        }
+        seen = true;
         server.psql("postgres", "create database a");
         server.psql("a", "create extension pgcrypto; create table t (x int)");
         // The same archive from a server that has another extension.
@@ -99,6 +103,7 @@ async fn an_extension_that_is_not_there_is_named() {
         let plan = restore(&server).into("b").plan(&items_of(archive), &plain()).await.unwrap();
         assert!(plan.to_string().contains("impossible \"extension pgcrypt0\": it is not installed"), "{plan}");
     }
+    assert!(seen, "no server has pgcrypto");
 }
 
 #[tokio::test]
@@ -187,9 +192,15 @@ async fn the_importer_keeps_its_contract_where_the_suite_can_tell() {
         ["its_items_are_accepted", "check_reads_to_the_end", "check_and_plan_change_nothing"],
         "{report}"
     );
-    for (case, why) in &report.failed {
-        let compared = why.contains("expected nothing but unchanged entries") || why.contains("conflict");
-        assert!(compared, "{case}: {why}");
-    }
-    drop(databases(&server));
+    let failed: Vec<&str> = report.failed.iter().map(|(case, _)| *case).collect();
+    let looks_by_a_second_plan = [
+        "apply_does_what_the_plan_says",
+        "a_second_apply_has_nothing_to_do",
+        "nothing_is_overwritten_unasked",
+        "overwriting_is_planned_in_full_and_done",
+        "an_old_plan_overwrites_nothing_new",
+        "an_interrupted_apply_is_finished_by_the_next",
+        "a_dropped_apply_is_finished_by_the_next",
+    ];
+    assert_eq!(failed, looks_by_a_second_plan, "{report}");
 }

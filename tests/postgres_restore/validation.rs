@@ -1,8 +1,7 @@
 //! What is checked of a restored database.
 
-use backstay_core::source::Facts;
 use backstay_postgres::{Checks, DatabaseFacts, Validation};
-use backstay_test_servers::postgres::majors;
+use backstay_test_servers::postgres::{Server, majors};
 use jiff::ToSpan as _;
 
 use super::world::{archive, connect, world};
@@ -28,11 +27,9 @@ async fn good_and_failing_checks_are_told_apart_and_none_changes_anything() {
             .query("fresh", "select max(created_at) from sales.orders")
             .not_older_than(1.hour())
             .row_counts()
-            .indexes_and_constraints()
-            .amcheck();
+            .indexes_and_constraints();
         let validation = good.run(&small, Some(&facts)).await;
         assert!(validation.passed(), "{validation}");
-        assert_eq!(server.psql("small", "select count(*) from pg_extension where extname = 'amcheck'"), "0");
         let again: Checks = serde_json::from_str(&serde_json::to_string(&good).unwrap()).unwrap();
         assert_eq!(again, good);
 
@@ -46,8 +43,8 @@ async fn good_and_failing_checks_are_told_apart_and_none_changes_anything() {
             "update pg_index set indisvalid = false where indexrelid = 'sales.orders_created_at_idx'::regclass",
         );
         let bad = Checks::new()
-            .query("writes", "delete from public.other returning x")
-            .equals("one")
+            .query("writes", "select setval('sales.orders_id_seq', 1)")
+            .equals(1)
             .query("two statements", "select 1); delete from public.other; select (2")
             .equals(2)
             .query("unknown", "select count(*) from nothing")
@@ -83,14 +80,25 @@ async fn good_and_failing_checks_are_told_apart_and_none_changes_anything() {
         assert!(!unknown.passed() && unknown.to_string().contains("the dump says of no table"));
         let unreachable = Checks::new().indexes_and_constraints().run(&connect(&server, "absent"), None).await;
         assert!(!unreachable.passed() && unreachable.to_string().contains("does not exist"), "{unreachable}");
-        drop(Facts::new());
     }
 }
 
 #[tokio::test]
 async fn a_damaged_page_is_found() {
+    let mut seen = false;
     for major in majors() {
         let (mut server, _) = world(major).await;
+        let amcheck = Checks::new().amcheck();
+        let small = |server: &Server| connect(server, "small");
+        let validation = amcheck.run(&small(&server), None).await;
+        assert_eq!(server.psql("small", "select count(*) from pg_extension where extname = 'amcheck'"), "0");
+        // What is fetched as a Python wheel has no extensions, and what cannot be checked is not fine.
+        if server.psql("small", "select 1 from pg_available_extensions where name = 'amcheck'") != "1" {
+            assert!(!validation.passed() && validation.to_string().contains("not available"), "{validation}");
+            continue;
+        }
+        assert!(validation.passed(), "{validation}");
+        seen = true;
         let path = server.psql("small", "checkpoint; select pg_relation_filepath('sales.orders_pkey')");
         server.stop();
         let file = server.data().join(path.lines().last().unwrap());
@@ -102,8 +110,9 @@ async fn a_damaged_page_is_found() {
         bytes[page + offset + 9] = 0x7f;
         std::fs::write(&file, bytes).unwrap();
         server.start_again();
-        let validation = Checks::new().amcheck().run(&connect(&server, "small"), None).await;
+        let validation = amcheck.run(&small(&server), None).await;
         assert!(!validation.passed(), "{validation}");
         assert!(validation.to_string().contains("orders_pkey"), "{validation}");
     }
+    assert!(seen, "no server has amcheck");
 }

@@ -12,6 +12,7 @@ use backstay_testkit::items::Items;
 
 /// What the small database has.
 pub(crate) const SMALL: &str = "
+alter system set log_statement = 'ddl'; select pg_reload_conf();
 create role owner_of_it; create role reader login password 'planted-reader';
 create database small owner owner_of_it;
 \\connect small
@@ -91,7 +92,13 @@ pub(crate) async fn refused(server: &Server, restore: &PgRestore, items: &Items)
     let before = state(server);
     let error = import(restore, items, &ImportOptions::default()).await.unwrap_err();
     assert_eq!(state(server), before, "{error}");
+    assert!(!made_a_database(server), "it was made and dropped: {error}");
     error.kind()
+}
+
+/// Whether a restore ever made a database, as the log of a server with [`SMALL`] tells. Only restores write it like that.
+pub(crate) fn made_a_database(server: &Server) -> bool {
+    server.log().contains("CREATE DATABASE \"")
 }
 
 /// All databases, by number too, and all roles.

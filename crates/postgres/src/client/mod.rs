@@ -5,4 +5,4 @@ mod find;
 mod pass_file;
 
 pub(crate) use command::{Child, Said, start};
-pub(crate) use find::{Program, find};
+pub(crate) use find::{Program, Version, find};

@@ -128,6 +128,9 @@ impl Job<'_> {
             !self.planned.toc.entries.iter().any(setup::shuts_public_out) || self.restore.asked().without_privileges;
         let name = &self.details.database;
         let notes = setup::run(scratch, name, &self.planned.facts, owner.as_deref(), open).await?;
+        if let Some(globals) = &self.planned.globals {
+            globals.set_in(&self.planned.target.session, self.planned.target.version, name).await?;
+        }
         if !self.restore.asked().without_privileges {
             self.say(setup::statements(&self.planned.toc, "ACL", name)).await?;
         }

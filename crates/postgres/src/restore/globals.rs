@@ -11,7 +11,7 @@ use super::target::Target;
 use super::{PgRestore, RestoreGlobals};
 use crate::connect::Session;
 use crate::error;
-use crate::globals::Globals;
+use crate::globals::{Globals, RoleSetting};
 
 /// More is no list of roles.
 const MAX_BYTES: u64 = 256 << 20;
@@ -19,6 +19,8 @@ const MAX_BYTES: u64 = 256 << 20;
 /// What is made of a dump's globals.
 pub(super) struct Wanted {
     globals: Globals,
+    /// What roles have set in the database that was dumped.
+    in_database: Vec<RoleSetting>,
     made: BTreeSet<String>,
     replaced: BTreeSet<String>,
     notes: Vec<String>,
@@ -33,6 +35,7 @@ pub(super) async fn wanted(
     items: &dyn ItemSource,
     item: Option<&ItemInfo>,
     target: &Target,
+    database: &str,
 ) -> Result<Option<Wanted>> {
     let how = restore.asked().globals;
     if how == RestoreGlobals::Leave {
@@ -44,7 +47,7 @@ pub(super) async fn wanted(
     let globals = read(items, item).await?;
     let names: Vec<String> = globals.roles.iter().map(|role| role.name.clone()).collect();
     let there = target.roles(&names).await?.into_iter().map(|(name, _)| name).collect();
-    let mut wanted = Wanted::of(globals, how, &there, &restore.server().user);
+    let mut wanted = Wanted::of(globals, how, &there, &restore.server().user, database);
     let tablespaces = target.tablespaces().await?;
     wanted.globals.tablespaces.retain(|tablespace| !tablespaces.contains(&tablespace.name));
     if !target.superuser {
@@ -75,9 +78,14 @@ pub(super) async fn read(items: &dyn ItemSource, item: &ItemInfo) -> Result<Glob
 impl Wanted {
     /// Of roles that are there nothing is left, unless they are to be replaced; `user` is who does this, and would lock
     /// himself out.
-    fn of(mut globals: Globals, how: RestoreGlobals, there: &BTreeSet<String>, user: &str) -> Self {
-        let mut wanted =
-            Self { globals: Globals::default(), made: BTreeSet::new(), replaced: BTreeSet::new(), notes: Vec::new() };
+    fn of(mut globals: Globals, how: RestoreGlobals, there: &BTreeSet<String>, user: &str, database: &str) -> Self {
+        let mut wanted = Self {
+            globals: Globals::default(),
+            made: BTreeSet::new(),
+            replaced: BTreeSet::new(),
+            notes: Vec::new(),
+            in_database: Vec::new(),
+        };
         for role in &globals.roles {
             match (there.contains(&role.name), how) {
                 (false, _) => drop(wanted.made.insert(role.name.clone())),
@@ -90,6 +98,9 @@ impl Wanted {
                 _ => {}
             }
         }
+        // Those of the database are the restored one's, and change nothing for a role elsewhere.
+        let of_it = |setting: &RoleSetting| setting.database.as_deref() == Some(database);
+        (wanted.in_database, globals.settings) = globals.settings.into_iter().partition(of_it);
         let touched = |role: &str| wanted.made.contains(role) || wanted.replaced.contains(role);
         globals.roles.retain(|role| touched(&role.name));
         globals.memberships.retain(|membership| touched(&membership.role) || touched(&membership.member));
@@ -131,19 +142,31 @@ impl Wanted {
         plan.notes.extend(self.notes.iter().cloned());
     }
 
+    /// Sets for roles in `database` what they had set in the one that was dumped.
+    ///
+    /// # Errors
+    /// What the server answers.
+    pub(super) async fn set_in(&self, session: &Session, version: u32, database: &str) -> Result<()> {
+        let here = |setting: &RoleSetting| RoleSetting { database: Some(database.to_owned()), ..setting.clone() };
+        let settings = self.in_database.iter().map(here).collect();
+        run(session, &Globals { settings, ..Globals::default() }, version).await
+    }
+
     /// Makes it all.
     ///
     /// # Errors
     /// What the server answers, with the object that it is about.
     pub(super) async fn make(&self, session: &Session, version: u32) -> Result<()> {
-        for statement in self.globals.statements(version) {
-            session
-                .batch_execute(&statement.sql)
-                .await
-                .map_err(|cause| error::server(cause).with("making", &statement.what))?;
-        }
-        Ok(())
+        run(session, &self.globals, version).await
     }
+}
+
+async fn run(session: &Session, globals: &Globals, version: u32) -> Result<()> {
+    for statement in globals.statements(version) {
+        let done = session.batch_execute(&statement.sql).await;
+        done.map_err(|cause| error::server(cause).with("making", &statement.what))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -155,7 +178,8 @@ mod tests {
             "roles": [{"name": "postgres"}, {"name": "old"}, {"name": "new"}],
             "memberships": [{"role": "old", "member": "new"}, {"role": "old", "member": "postgres"}],
             "settings": [{"role": "old", "name": "a", "value": "1"}, {"role": "new", "name": "a", "value": "1"},
-                         {"name": "a", "value": "1"}],
+                         {"name": "a", "value": "1"},
+                         {"role": "old", "database": "db", "name": "b", "value": "2"}],
             "tablespaces": [{"name": "t"}]
         }"#;
         serde_json::from_str(json).unwrap()
@@ -163,7 +187,8 @@ mod tests {
 
     fn sql(how: RestoreGlobals) -> Vec<String> {
         let there = ["postgres", "old"].map(str::to_owned).into();
-        let wanted = Wanted::of(globals(), how, &there, "postgres");
+        let wanted = Wanted::of(globals(), how, &there, "postgres", "db");
+        assert_eq!(wanted.in_database.len(), 1);
         wanted.globals.statements(150_000).into_iter().map(|statement| statement.sql).collect()
     }
 

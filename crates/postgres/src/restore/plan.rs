@@ -119,7 +119,7 @@ impl Planned {
         plan.bytes =
             facts.as_ref().filter(|_| options.only.is_empty()).map_or(item.bytes, |facts| facts.bytes.max(item.bytes));
 
-        let globals = globals::wanted(restore, items, found_items.globals.as_ref(), &target).await?;
+        let globals = globals::wanted(restore, items, found_items.globals.as_ref(), &target, database(&item)).await?;
         let locale = if asked.without_locale { Locale::default() } else { Locale::of(facts.as_ref(), &toc) };
         let lacks = Lacks::find(restore, &target, &found, &kept, facts.as_ref(), globals.as_ref(), &toc).await?;
         let mut blocked = lacks.tell(&mut plan);

@@ -11,9 +11,8 @@ pub(super) fn named(entry: &Entry) -> BTreeSet<String> {
         return BTreeSet::new();
     }
     let mut roles = BTreeSet::new();
-    let mut tokens = Tokens(&entry.definition);
     let mut listing = false;
-    while let Some(token) = tokens.next() {
+    for token in Tokens(&entry.definition) {
         match token {
             // What follows in a policy are expressions.
             Token::Word("USING" | "WITH") if policy => break,

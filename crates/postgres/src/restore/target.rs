@@ -7,6 +7,7 @@ use backstay_core::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 
 use super::scratch::Marker;
+use crate::client::Version;
 use crate::connect::{PgConnect, Session};
 use crate::error;
 
@@ -86,7 +87,7 @@ impl Target {
     }
 
     pub(super) fn major(&self) -> u32 {
-        self.version / 10_000
+        Version::of_number(self.version).major
     }
 
     /// The database of this name, if it is there.
