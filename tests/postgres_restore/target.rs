@@ -49,7 +49,13 @@ async fn an_empty_database_is_filled_in_one_transaction() {
         let (server, items) = world(major).await;
         server.psql("postgres", "create database empty");
         let into = restore(&server).into("empty");
-        // What is in its way comes while the plan waits: nothing of it is left.
+        // It fails in the middle of its data, and nothing of it is left.
+        let folder = tempfile::tempdir().unwrap();
+        let real = server.bin().join("pg_restore").display().to_string();
+        let cut = format!("case \"$*\" in *--dbname*) head -c 150000 | {real} \"$@\";; *) exec {real} \"$@\";; esac");
+        program(folder.path(), &format!("#!/bin/sh\n{cut}\n"));
+        import(&restore(&server).into("empty").programs_in(folder.path()), &items, &plain()).await.unwrap_err();
+        assert_eq!(server.psql("empty", "select count(*) from pg_namespace where nspname = 'sales'"), "0");
         let plan = into.plan(&items, &plain()).await.unwrap();
         let name = server.psql("postgres", "select oid from pg_database where datname = 'empty'");
         into.apply(&items, plan.clone()).await.unwrap();

@@ -91,7 +91,11 @@ impl Expect {
                 let age = value.and_then(|value| SignedDuration::try_from_secs_f64(value.parse().ok()?).ok());
                 let whole = |span: SignedDuration| span.round(Unit::Second).unwrap_or(span);
                 let found = age.map(|age| format!("{:#} old", whole(age)));
-                (format!("not older than {:#}", whole(*span)), age.is_some_and(|age| age <= *span), found)
+                let expected = match *span {
+                    SignedDuration::MIN => "an age, but a span of months or years has no length".to_owned(),
+                    span => format!("not older than {:#}", whole(span)),
+                };
+                (expected, age.is_some_and(|age| age <= *span), found)
             }
         };
         let found = found.unwrap_or_else(|| "nothing".to_owned());
