@@ -1,6 +1,7 @@
 //! What is checked of a restored database.
 
-use backstay_postgres::{Checks, DatabaseFacts, Validation};
+use backstay::postgres::{Checks, DatabaseFacts};
+use backstay::source::Validation;
 use backstay_test_servers::postgres::{Server, majors};
 use jiff::ToSpan as _;
 
