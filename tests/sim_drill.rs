@@ -9,7 +9,7 @@ use std::time::Duration;
 use backstay::engine::{DrillPhase, DrillReport, Proof};
 use backstay::jiff::{SignedDuration, ToSpan};
 use backstay::vault::{Act, HistoryRecord, Logged};
-use backstay::{Backstay, ErrorKind, Event, Keep, PointId, Tier, Vault};
+use backstay::{Backstay, Clock, ErrorKind, Event, Keep, PointId, SystemClock, Tier, Vault};
 use backstay_testkit::EventLog;
 use backstay_testkit::fault::FaultyStore;
 use backstay_testkit::mock::{Calls, DrillFault, MockDrillTarget, MockImporter};
@@ -205,7 +205,7 @@ async fn what_a_killed_process_left_goes_when_its_time_is_over() {
                 while calls.count("validate") == 0 {
                     tokio::task::yield_now().await;
                 }
-                drill
+                [drill]
             });
             // The end of the process: no task of it is polled again.
             drop(runtime);
@@ -288,7 +288,7 @@ async fn told_to_end_it_removes_its_place_and_proves_nothing() {
         let (_, backstay, point, _) = one_point(daily()).await;
         let target = MockDrillTarget::default().takes(SECOND);
         let drill = backstay.drill("db").into(target.clone()).start();
-        tokio::time::sleep(Duration::from_millis(2500)).await;
+        SystemClock.sleep(Duration::from_millis(2500)).await;
         assert_eq!(target.standing().len(), 1, "it is at its validation");
         match how {
             "cancel" => drill.cancel(),
