@@ -137,7 +137,7 @@ pub(crate) fn signed(took: Duration) -> SignedDuration {
 }
 
 /// A duration as people read it.
-fn shown(duration: SignedDuration) -> String {
+pub(super) fn shown(duration: SignedDuration) -> String {
     let unit = if duration < SignedDuration::from_mins(1) { Unit::Millisecond } else { Unit::Second };
     format!("{:#}", duration.round(unit).unwrap_or(duration))
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
 use crate::engine::drill_newest::{Drilled, NewestDrills};
-use crate::engine::drill_report::{Measured, span_at};
+use crate::engine::drill_report::{Measured, shown, span_at};
 use crate::error::Result;
 use crate::event::Event;
 use crate::name::{Name, PointId};
@@ -87,10 +87,10 @@ impl fmt::Display for DrillStatus {
         write!(f, "{}: ", self.component)?;
         match &self.newest {
             Some(seen) => {
-                let whole = |span: SignedDuration| span.round(Unit::Second).unwrap_or(span);
+                let age = seen.age.round(Unit::Second).unwrap_or(seen.age);
                 let passed = if seen.passed { "passed" } else { "FAILED" };
-                write!(f, "newest drill {passed} {:#} ago, from {}", whole(seen.age), seen.point.run)?;
-                seen.rto.iter().try_for_each(|rto| write!(f, ", recovered in {:#}", whole(rto.achieved)))?;
+                write!(f, "newest drill {passed} {:#} ago, from {}", age, seen.point.run)?;
+                seen.rto.iter().try_for_each(|rto| write!(f, ", recovered in {}", shown(rto.achieved)))?;
             }
             None => f.write_str("no drill")?,
         }
