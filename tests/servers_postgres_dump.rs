@@ -189,9 +189,7 @@ async fn the_facts_name_the_tables_that_the_archive_has_rows_of() {
 async fn it_keeps_the_contract_of_exporters() {
     let server = Arc::new(Server::start(majors()[0]));
     fill(&server, "orders", 100);
-    source::exporter(|_| Ok(Arc::new(PgDump::new(connect(&server)).jobs(2)) as Arc<dyn ResourceExporter>))
-        .await
-        .assert();
+    source::exporter(|_| Ok(Arc::new(PgDump::new(connect(&server))) as Arc<dyn ResourceExporter>)).await.assert();
 }
 
 #[tokio::test(flavor = "multi_thread")]

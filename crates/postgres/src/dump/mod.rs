@@ -110,7 +110,8 @@ pub struct PgDumpOptions {
     pub role_passwords: bool,
     /// Count the rows of each table at the cut. It reads each table once more.
     pub count_rows: bool,
-    /// How many databases are dumped at once. More than two may wait for the shared budget.
+    /// How many databases are dumped at once; their items then come in the order in which they end. More than two may wait
+    /// for the shared budget.
     pub jobs: usize,
     /// How long to wait for a table that is locked against reading; for ever if none.
     #[serde(with = "duration")]
