@@ -1,7 +1,6 @@
 //! Archives in the wild, and damage in a vault.
 
 use backstay::{Backstay, ErrorKind, Keep, Keyring, LocalStore, Tier, Vault};
-use backstay_core::Error;
 use backstay_core::source::{ImportOptions, ResourceImporter as _};
 use backstay_postgres::{PgDump, PgRestore};
 use backstay_test_servers::data;
@@ -48,6 +47,11 @@ async fn a_cut_or_damaged_archive_is_refused_before_anything_is_made() {
             assert_eq!(refused(&server, &restore(&server), &items_of(bad)).await, ErrorKind::Corrupt, "{at}");
         }
         assert_eq!(refused(&server, &restore(&server), &items_of(b"-- a script".to_vec())).await, ErrorKind::Corrupt);
+        // A source that finds the damage late, as a vault does in a large item.
+        for end in [good.len() - 1, good.len() / 2] {
+            let late = items_of(good.clone()).cut_after(end as u64);
+            assert_eq!(refused(&server, &restore(&server), &late).await, ErrorKind::Unavailable, "{end}");
+        }
     }
 }
 
@@ -90,7 +94,7 @@ async fn from_a_vault_any_damaged_bit_is_refused_before_anything_is_made() {
     assert!(!whole.unproved.iter().any(|text| text.contains("digest")), "{:?}", whole.unproved);
     let run = |restore: PgRestore| {
         let (vault, point) = (vault.clone(), point.clone());
-        async move { Ok::<_, Error>(vault.restore(&point).into(restore).plan().await?.apply().await?) }
+        async move { vault.restore(&point).into(restore).plan().await?.apply().await }
     };
     let objects: Vec<_> = files(&place.join("items"));
     let largest = objects.iter().max_by_key(|path| std::fs::metadata(path).unwrap().len()).unwrap();
