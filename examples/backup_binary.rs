@@ -10,13 +10,14 @@ use backstay::{Backstay, Depth, Directory, Keep, Keyring, LocalStore, Tier, Vaul
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let usage = "usage: PROTECT=FOLDER VAULT=FOLDER KEYS=FOLDER backup_binary init|backup|status|verify|prune|restore";
     let Some(command) = args().nth(1) else {
-        println!(
-            "usage: PROTECT=FOLDER VAULT=FOLDER KEYS=FOLDER backup_binary init|backup|status|verify|prune|restore"
-        );
+        println!("{usage}");
         return Ok(());
     };
-    let (protect, place, keys) = (var("PROTECT")?, var("VAULT")?, var("KEYS")?);
+    let (Ok(protect), Ok(place), Ok(keys)) = (var("PROTECT"), var("VAULT"), var("KEYS")) else {
+        return Err(usage.into());
+    };
     if command == "init" {
         let vault = Vault::create(LocalStore::create(&place)?).keyring(&Keyring::create(&keys)?).build().await?;
         println!("made {vault}\nkeep a copy of {keys} in a safe place: without it nothing can be restored");

@@ -23,5 +23,10 @@ pub use backstay_core::store::{self, LocalStore, MemoryStore};
 #[doc(inline)]
 pub use backstay_core::vault::{self, Keyring, Vault};
 
+/// Databases of PostgreSQL as a component.
+#[cfg(feature = "postgres")]
+#[doc(inline)]
+pub use backstay_postgres as postgres;
+
 /// Times and spans, as the API takes them.
 pub use jiff;

@@ -62,6 +62,31 @@ async fn documents_of_format_1_are_what_they_were() {
     compare("history.json", serde_json::to_string_pretty(&history).expect("JSON").as_bytes());
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_proofs_of_a_drill_and_of_a_verification_are_what_they_were() {
+    use backstay::jiff::ToSpan;
+    use backstay_testkit::mock::MockDrillTarget;
+    let world = World::new(11).await;
+    let tier = backstay::Tier::new("daily").keep(backstay::Keep::last(2)).rpo(1.hours()).rto(1.minutes());
+    let backstay =
+        backstay::Backstay::builder("prod-eu", world.vault().await).export("db", exporter(&[("rows", b"an item")]));
+    let backstay = backstay.tier(tier).build().expect("well formed");
+    let point = backstay.backup("daily").await.expect("a backup").id;
+    world.clock.advance(std::time::Duration::from_secs(7200));
+    backstay.verify(&point).record().await.expect("intact");
+    let slow = || MockDrillTarget::default().takes(std::time::Duration::from_secs(2));
+    backstay.drill("db").into(slow()).await.expect("good");
+    backstay.drill("db").into(slow().check("a name", Err("a text"))).await.expect_err("bad");
+    let keys = world.keys("proofs/").await;
+    compare(
+        "proof-keys.txt",
+        [keys.clone(), world.keys(&format!("sigs/{point}.drill")).await].concat().join("\n").as_bytes(),
+    );
+    for (key, name) in keys.iter().zip(["proof-verify.json", "proof-drill.json", "proof-drill-failed.json"]) {
+        compare(name, &world.read(key).await);
+    }
+}
+
 #[tokio::test]
 async fn a_vault_of_this_release_stays_readable() {
     let folder = golden("vault-1");

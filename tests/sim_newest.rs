@@ -43,6 +43,25 @@ async fn a_point_that_is_damaged_lets_no_other_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_status_counts_no_point_whose_bytes_are_lost() {
+    for how in WAYS {
+        let (world, backstay, points) = three_points(TEXT).await;
+        let newest = async || {
+            let status = backstay.status().await.expect("a status");
+            (status.tiers[0].components[0].newest.clone(), status.is_good(), status.to_string())
+        };
+        let (found, good, _) = newest().await;
+        assert_eq!((found, good), (Some(points[2].clone()), true));
+        lose(&world, &points[2], how).await;
+        let (found, good, text) = newest().await;
+        assert_eq!(found, Some(points[1].clone()), "{how}: {text}");
+        // A manifest that is gone leaves a run that made no point, for all that anybody knows.
+        let told = text.contains(&format!("look at: {}: ", points[2]));
+        assert_eq!((good, told), (how == "manifest gone", how != "manifest gone"), "{how}: {text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deletion_is_taken_back_when_what_stood_for_it_is_lost_in_its_grace() {
     for how in WAYS {
         let (world, backstay, points) = three_points(TEXT).await;

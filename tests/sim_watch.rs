@@ -13,7 +13,7 @@ use backstay::{Backstay, ErrorKind, Keep, Tier, Vault};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::mock::{Calls, MockHook, MockSnapshots};
 use jiff::{SignedDuration, Timestamp};
-use support::{World, exporter};
+use support::{START, World, exporter};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const TEXT: &[u8] = b"what the table holds";
@@ -231,6 +231,18 @@ async fn within_the_window_any_second_loses_nothing() {
     let newest = backstay.options("db").await.expect("options");
     assert_eq!(newest.options[0].shows, time("2026-11-20T06:37:00Z"), "{newest}");
     assert!(newest.to_string().contains("any second of users from 2026-11-13T00:00:00Z to 2026-11-20T06:37:00Z, good"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_moment_that_is_still_to_come_is_no_option() {
+    let world = World::new(3).await;
+    for (earliest, expected) in [("2026-11-13T00:00:00Z", Some(START)), ("2026-11-20T07:00:00Z", None)] {
+        let platform = platform(&world).restorable("users", window(earliest, "2026-11-21T00:00:00Z"));
+        let options = program(world.vault().await, platform).options("db").before(time("2026-11-20T18:00:00Z"));
+        let options = options.await.expect("options");
+        assert_eq!(options.best().map(|best| best.shows), expected.map(time), "{options}");
+        assert!(options.best().is_none_or(|best| best.loss > SignedDuration::from_hours(11)), "{options}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

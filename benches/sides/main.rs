@@ -4,7 +4,10 @@
 //! sides backup_stream FILE FOLDER [WORKERS]    FILE as one item into a new vault in FOLDER, where the keys lie too
 //! sides restore_stream FOLDER FILE             that item into a new FILE, ended by fsync
 //! sides backup_directory DIRECTORY FOLDER      DIRECTORY as a component into a new vault in FOLDER
-//! sides replicate_local FOLDER FOLDER           the vault of `backup_stream` into a new one
+//! sides postgres_dump URL FOLDER               the database into a new vault in FOLDER; `full` only, as the next two
+//! sides postgres_verify URL FOLDER             proves that point to the end of its format
+//! sides postgres_restore URL FOLDER DATABASE   that point into a new DATABASE
+//! sides replicate_local FOLDER FOLDER          the vault of `backup_stream` into a new one
 //! sides requests_100k                          asks a tier of a hundred thousand points, and tells `status=` and `options=`
 //! sides retention_million                      decides over a million points and tells `seconds=`
 //! ```
@@ -14,6 +17,8 @@
 
 mod backup;
 mod file;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod replicate;
 mod requests;
 mod restore;
@@ -30,6 +35,12 @@ const SIDES: &[(&str, Side)] = &[
     ("backup_stream", backup::stream),
     ("restore_stream", restore::stream),
     ("backup_directory", backup::directory),
+    #[cfg(feature = "postgres")]
+    ("postgres_dump", postgres::dump),
+    #[cfg(feature = "postgres")]
+    ("postgres_verify", postgres::verify),
+    #[cfg(feature = "postgres")]
+    ("postgres_restore", postgres::restore),
     ("replicate_local", replicate::local),
     ("requests_100k", requests::hundred_thousand),
     ("retention_million", retention::million),

@@ -3,10 +3,16 @@
 //!
 //! ```text
 //! cargo run --example quickstart [PATH]
+//! cargo run --features postgres --example quickstart -- [PATH] --postgres postgres://USER@HOST/DATABASE
 //! ```
 //!
-//! It works on a copy: nothing under PATH is touched. It ends non-zero if anything is not as it should be.
+//! It works on a copy: nothing under PATH is touched. Of a database it makes a second one at the server and drops it again. It ends non-zero if anything is not as it should be.
 
+#[cfg(feature = "postgres")]
+mod database;
+#[cfg(not(feature = "postgres"))]
+#[path = "no_database.rs"]
+mod database;
 mod progress;
 mod story;
 
@@ -15,8 +21,16 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let path = std::env::args_os().nth(1).map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    match story::tell(&path).await {
+    let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let (mut args, mut url) = (std::env::args_os().skip(1), None);
+    while let Some(arg) = args.next() {
+        if arg == "--postgres" {
+            url = Some(args.next().and_then(|url| url.into_string().ok()).unwrap_or_default());
+        } else {
+            path = PathBuf::from(arg);
+        }
+    }
+    match story::tell(&path, url.as_deref()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("\nthe story broke off: {error}");

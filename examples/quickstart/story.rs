@@ -13,6 +13,7 @@ use backstay::{
 };
 use backstay_testkit::tree;
 
+use crate::database::Database;
 use crate::progress::Progress;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -20,7 +21,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Left out of the copy: what a build makes is no input.
 const LEFT_OUT: &str = "target";
 
-pub(crate) async fn tell(path: &Path) -> Result<()> {
+pub(crate) async fn tell(path: &Path, database: Option<&str>) -> Result<()> {
     let place = tempfile::Builder::new().prefix("backstay-quickstart-").tempdir()?.keep();
     let (data, keys, folder) = (place.join("data"), place.join("keys"), place.join("vault"));
     println!("1. A directory: {}", path.display());
@@ -29,16 +30,22 @@ pub(crate) async fn tell(path: &Path) -> Result<()> {
 
     println!("2. A keyring in {} and a vault in {}", keys.display(), folder.display());
     let vault = Vault::create(LocalStore::create(&folder)?).keyring(&Keyring::create(&keys)?).build().await?;
-    let backstay = Backstay::builder("quickstart", vault)
-        .export("files", Directory::new(&data))
-        .tier(Tier::new("hourly").keep(Keep::last(1)))
-        .observe(Progress::new())
-        .build()?;
+    let database = database.map(Database::at).transpose()?;
+    let mut builder = Backstay::builder("quickstart", vault).export("files", Directory::new(&data));
+    if let Some(database) = &database {
+        println!("   and {database} as a second component");
+        builder = database.protected_by(builder);
+    }
+    let backstay = builder.tier(Tier::new("hourly").keep(Keep::last(1))).observe(Progress::new()).build()?;
 
     println!("3. A point: compressed, encrypted, signed");
     let first = back_up(&backstay).await?;
     let began = SystemClock.monotonic();
-    let proof = backstay.verify(&first).depth(Depth::Decoded).check("files", Directory::new(&data)).await?;
+    let mut verify = backstay.verify(&first).depth(Depth::Decoded).check("files", Directory::new(&data));
+    if let Some(database) = &database {
+        verify = database.checked_by(verify);
+    }
+    let proof = verify.await?;
     let reached = proof.reached.ok_or("the point was not proved")?;
     println!("   verified to the depth \"{reached}\" in {:.1} s", seconds_since(began));
     proof.unproved.iter().for_each(|text| println!("   not proved: {text}"));
@@ -47,6 +54,10 @@ pub(crate) async fn tell(path: &Path) -> Result<()> {
     fs::remove_dir_all(&data)?;
     restore(&backstay, &first, &data).await?;
     expect_equal(path, &data)?;
+    if let Some(database) = &database {
+        println!("   and the database into a new one, beside the live one");
+        println!("{}", indent(&database.restore(&backstay, &first).await?));
+    }
 
     println!("5. A byte of the vault is flipped");
     flip_a_byte_and_find_it(&backstay, &first, &folder).await?;
@@ -86,7 +97,7 @@ async fn back_up(backstay: &Backstay) -> Result<PointId> {
 
 async fn restore(backstay: &Backstay, point: &PointId, target: &Path) -> Result<()> {
     let began = SystemClock.monotonic();
-    let plan = backstay.restore(point).into(Directory::new(target)).plan().await?;
+    let plan = backstay.restore(point).component("files").into(Directory::new(target)).plan().await?;
     println!("{}", indent(&plan.import.to_string()));
     let report = plan.apply().await?;
     let (bytes, seconds) = (report.import.bytes, seconds_since(began));

@@ -6,6 +6,8 @@ pub mod acts;
 pub mod dead;
 pub mod gate;
 pub mod pair;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod saved;
 pub mod skewed;
 pub mod steps;

@@ -1,13 +1,17 @@
 //! `cargo xtask example`: run one example.
 
 use std::collections::BTreeSet;
+use std::env;
+use std::iter;
 use std::process::{Command, Stdio};
+
+use backstay_test_servers::postgres::Server;
 
 use crate::result::{Doing, Result};
 use crate::workspace::{cargo, root, targets_in};
+use crate::{postgres, servers};
 
-/// Runs the example that the first argument names, with the rest as its arguments. No example needs a server at present,
-/// so there is nothing to start first.
+/// Runs the example that the first argument names, with the rest as its arguments and the server that it needs.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
     let known = names()?;
     let Some((name, args)) = args.split_first() else {
@@ -16,7 +20,11 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     if !known.contains(name) {
         return Err(format!("there is no example {name:?}; there are {known:?}").into());
     }
-    Ok(command(name).arg("--").args(args).status().doing("run cargo")?.success())
+    if servers::is_for(name) {
+        postgres::ensure()?;
+    }
+    let server = servers::for_example(name)?;
+    Ok(command(name, server.as_ref())?.arg("--").args(args).status().doing("run cargo")?.success())
 }
 
 /// The examples.
@@ -26,7 +34,8 @@ pub(crate) fn names() -> Result<BTreeSet<String>> {
 
 /// Runs an example as a test: no arguments, no input, its story shown only if it fails.
 pub(crate) fn holds(name: &str) -> Result<bool> {
-    let output = command(name).stdin(Stdio::null()).output().doing("run cargo")?;
+    let server = servers::for_example(name)?;
+    let output = command(name, server.as_ref())?.stdin(Stdio::null()).output().doing("run cargo")?;
     let held = output.status.success();
     println!("example {name} ... {}", if held { "ok" } else { "FAILED" });
     if !held {
@@ -35,8 +44,13 @@ pub(crate) fn holds(name: &str) -> Result<bool> {
     Ok(held)
 }
 
-fn command(name: &str) -> Command {
+fn command(name: &str, server: Option<&Server>) -> Result<Command> {
     let mut command = cargo("run");
-    command.args(["--quiet", "--example", name]);
-    command
+    command.args(["--quiet", "--all-features", "--example", name]);
+    if let Some(server) = server {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let path = env::join_paths(iter::once(server.bin()).chain(env::split_paths(&path))).doing("PATH")?;
+        command.env("DATABASE_URL", server.url(servers::DATABASE)).env("PATH", path);
+    }
+    Ok(command)
 }

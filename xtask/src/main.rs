@@ -2,6 +2,7 @@
 
 mod bench;
 mod example;
+mod postgres;
 mod result;
 mod rings;
 mod servers;
@@ -16,7 +17,7 @@ use crate::result::Result;
 
 const USAGE: &str = "\
 cargo xtask test [--rings RING,..]   install what the tests need, run them, say per ring what ran
-cargo xtask servers                  start the test servers until Ctrl-C and print their addresses
+cargo xtask servers                  start the test servers and print their addresses until Ctrl-C
 cargo xtask example NAME [ARGS]      start what an example needs and run it
 cargo xtask bench [NAME...]          compare with the bare pipe, build and count; all of them by default
 

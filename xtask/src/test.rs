@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the one test command.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -7,17 +8,18 @@ use std::time::Duration;
 use crate::result::{Doing, Result};
 use crate::rings::{Ring, test_files};
 use crate::workspace::{cargo, timed};
-use crate::{example, tools};
+use crate::{example, postgres, servers, tools};
 
 /// Runs the rings that `args` choose and says per ring what ran. True if nothing failed and nothing was missing.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
     let chosen = Ring::chosen(args)?;
     let mut table = String::new();
     let mut total = Counts::default();
+    let mut left_out = Vec::new();
     for ring in Ring::ALL {
         let row = if chosen.contains(&ring) {
             println!("\n== {}", ring.name());
-            let (outcome, took) = timed(|| run_ring(ring));
+            let (outcome, took) = timed(|| run_ring(ring, &mut left_out));
             let counts = outcome.unwrap_or_else(|error| {
                 println!("{}: {error}", ring.name());
                 Some(Counts { failed: 1, ..Counts::default() })
@@ -29,14 +31,16 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
         };
         table.push_str(&format!("{:<9} {row}\n", ring.name()));
     }
-    println!("\n{table}{} passed, {} failed", total.passed, total.failed);
+    let left_out: BTreeSet<String> = left_out.into_iter().map(|what| format!("LEFT OUT: {what}\n")).collect();
+    let left_out: String = left_out.into_iter().collect();
+    println!("\n{table}{left_out}{} passed, {} failed", total.passed, total.failed);
     Ok(total.failed == 0)
 }
 
 /// None where the ring has no tests at present.
-fn run_ring(ring: Ring) -> Result<Option<Counts>> {
+fn run_ring(ring: Ring, left_out: &mut Vec<String>) -> Result<Option<Counts>> {
     if ring == Ring::Examples {
-        return run_examples();
+        return run_examples(left_out);
     }
     let files = test_files(ring)?;
     if files.is_empty() && ring != Ring::Pure {
@@ -44,6 +48,9 @@ fn run_ring(ring: Ring) -> Result<Option<Counts>> {
     }
     if ring == Ring::Tools {
         println!("{}", tools::ensure()?.join("\n"));
+    }
+    if ring == Ring::Servers {
+        left_out.append(&mut postgres::ensure()?);
     }
     let mut command = cargo_test();
     for file in &files {
@@ -63,10 +70,13 @@ fn run_ring(ring: Ring) -> Result<Option<Counts>> {
 }
 
 /// The tests inside the examples, and the examples themselves.
-fn run_examples() -> Result<Option<Counts>> {
+fn run_examples(left_out: &mut Vec<String>) -> Result<Option<Counts>> {
     let names = example::names()?;
     if names.is_empty() {
         return Ok(None);
+    }
+    if names.iter().any(|name| servers::is_for(name)) {
+        left_out.append(&mut postgres::ensure()?);
     }
     let mut counts = cargo_counts(cargo_test().arg("--examples"))?;
     for name in &names {

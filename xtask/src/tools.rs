@@ -53,8 +53,8 @@ impl Tool {
     }
 }
 
-/// The package lists are fetched only where they turn out to be absent or out of date.
-fn install(packages: &[&str]) -> Result<()> {
+/// Installs packages with apt-get. The package lists are fetched only where they turn out to be absent or out of date.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     eprintln!("installing {}", packages.join(" "));
     let mut command = apt_get(&["install", "--yes", "--no-install-recommends"])?;
     if command.args(packages).output().doing("run apt-get")?.status.success() {

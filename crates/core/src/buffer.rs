@@ -114,7 +114,10 @@ impl Drop for Buffer {
         if self.lease.is_some() {
             idle.let_go(self.counted);
         }
-        idle.put(std::mem::take(&mut self.content), self.budget.limits().bytes);
+        // What was put in the place of its memory no lane would take again, and hardly counts.
+        if size(&self.content) == self.counted {
+            idle.put(std::mem::take(&mut self.content), self.budget.limits().bytes);
+        }
     }
 }
 
@@ -219,6 +222,24 @@ mod tests {
         let lane = Lane::new(&reserved, 50 << 10, &budget);
         let again = lane.buffer().await.unwrap();
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
+    }
+
+    #[tokio::test]
+    async fn memory_that_was_exchanged_for_other_is_not_kept() {
+        let budget = Budget::inline(Limits::default());
+        let lane = Lane::new(&Arc::new(budget.reserve(1 << 20).await.unwrap()), 1 << 20, &budget);
+        for size in [1000, SLACK + 4000, 2 << 20] {
+            for hand_out in [false, true] {
+                let mut buffer = lane.buffer().await.unwrap();
+                *buffer = Vec::with_capacity(size);
+                match hand_out {
+                    true => drop(buffer.hand_out()),
+                    false => drop(buffer),
+                }
+                let idle = budget.idle().lock();
+                assert_eq!((idle.waiting.len(), idle.waiting_bytes, idle.live_bytes), (0, 0, 0), "{size}, {hand_out}");
+            }
+        }
     }
 
     #[test]

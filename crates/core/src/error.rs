@@ -186,6 +186,26 @@ impl Error {
         self.0.kind
     }
 
+    /// As `Display`, and after it the causes, on one line.
+    ///
+    /// ```
+    /// use backstay_core::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::Other, "the file cannot be read").because(std::io::Error::other("disk on fire"));
+    /// assert_eq!(error.with_causes(), "the file cannot be read: disk on fire");
+    /// ```
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = StdError::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+
     /// Whether the same call may succeed later without anybody changing anything.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorKind;
@@ -143,6 +143,46 @@ pub enum Event {
         /// What went wrong, if anything.
         error: Option<ErrorKind>,
     },
+    /// A drill began to restore.
+    DrillStarted {
+        /// The point.
+        point: PointId,
+        /// The component.
+        component: Name,
+    },
+    /// A drill ended.
+    DrillDone {
+        /// The point.
+        point: PointId,
+        /// The component.
+        component: Name,
+        /// From the empty place to the end of the validation; none if it did not pass.
+        rto: Option<SignedDuration>,
+        /// What went wrong, if anything.
+        error: Option<ErrorKind>,
+    },
+    /// A drill passed, and an objective of the point's tier was not met.
+    ObjectiveMissed {
+        /// The point.
+        point: PointId,
+        /// The component.
+        component: Name,
+        /// `rpo` or `rto`.
+        objective: Cow<'static, str>,
+        /// What was achieved.
+        achieved: SignedDuration,
+        /// What the tier allows.
+        allowed: SignedDuration,
+    },
+    /// A status found that a component needs a drill: there is none, the newest is too old, or it did not pass.
+    DrillLate {
+        /// The tier.
+        tier: Name,
+        /// The component.
+        component: Name,
+        /// The point of the newest drill, if there is one.
+        newest: Option<PointId>,
+    },
     /// A point was marked for deletion; its grace began.
     Tombstoned {
         /// Which.
@@ -199,6 +239,10 @@ impl Event {
             Self::RestoreStarted { .. } => "restore_started",
             Self::RestoreProgress { .. } => "restore_progress",
             Self::RestoreDone { .. } => "restore_done",
+            Self::DrillStarted { .. } => "drill_started",
+            Self::DrillDone { .. } => "drill_done",
+            Self::ObjectiveMissed { .. } => "objective_missed",
+            Self::DrillLate { .. } => "drill_late",
             Self::CopyProgress { .. } => "copy_progress",
             Self::Copied { .. } => "copied",
             Self::Tombstoned { .. } => "tombstoned",
@@ -240,6 +284,10 @@ impl Observers {
             }
             Event::Warning { place, message } => tracing::warn!(place, message, "warning"),
             Event::Tampering { what } => tracing::warn!(what, "tampering"),
+            Event::DrillDone { point, component, error: Some(error), .. } => {
+                tracing::error!(%point, %component, %error, "drill_done");
+            }
+            Event::ObjectiveMissed { .. } | Event::DrillLate { .. } => tracing::warn!(?event, "{}", event.name()),
             Event::BackupFailed { point, error } => tracing::error!(%point, %error, "backup_failed"),
             _ => tracing::info!(?event, "{}", event.name()),
         }

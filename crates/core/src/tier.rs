@@ -25,6 +25,8 @@ use crate::tier_lock::{LockMode, TierLock};
 ///     .covers(["orders-db"])
 ///     .keep(Keep::daily(30).weekly(8))
 ///     .rpo(25.hours())
+///     .rto(1.hour())
+///     .drill_every(7.days())
 ///     .lock(LockMode::Governance, 30.days())
 ///     .time_zone("Europe/Berlin");
 /// assert!(tier.problems().is_empty());
@@ -35,6 +37,8 @@ use crate::tier_lock::{LockMode, TierLock};
 ///         "covers": ["orders-db"],
 ///         "keep": { "daily": 30, "weekly": 8 },
 ///         "rpo": "25h",
+///         "rto": "1h",
+///         "drill_every": "7d",
 ///         "lock": { "mode": "governance", "time": "30d" },
 ///         "time_zone": "Europe/Berlin"
 ///     }"#,
@@ -69,7 +73,8 @@ pub struct Tier {
         serialize_with = "jiff::fmt::serde::span::friendly::compact::optional"
     )]
     pub rpo: Option<Span>,
-    /// Recovery time objective: a restore takes no longer than this.
+    /// Recovery time objective: a restore takes no longer than this. What a [drill](crate::engine::Backstay::drill) takes from
+    /// an empty place to the end of its validation is compared with it.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -77,6 +82,14 @@ pub struct Tier {
         serialize_with = "jiff::fmt::serde::span::friendly::compact::optional"
     )]
     pub rto: Option<Span>,
+    /// The newest drill of each component is not older than this: else status takes it for late.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "field::drill_every",
+        serialize_with = "jiff::fmt::serde::span::friendly::compact::optional"
+    )]
+    pub drill_every: Option<Span>,
     /// The lock on every object of its points.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "field::lock")]
     pub lock: Option<TierLock>,
@@ -97,6 +110,7 @@ impl Tier {
             replicate_to: BTreeMap::new(),
             rpo: None,
             rto: None,
+            drill_every: None,
             lock: None,
             time_zone: utc(),
         }
@@ -142,6 +156,13 @@ impl Tier {
     #[must_use]
     pub fn rto(mut self, span: Span) -> Self {
         self.rto = Some(span);
+        self
+    }
+
+    /// Sets how old the newest drill of each component may be. When drills are done is up to whoever calls.
+    #[must_use]
+    pub fn drill_every(mut self, span: Span) -> Self {
+        self.drill_every = Some(span);
         self
     }
 
@@ -199,7 +220,7 @@ impl Tier {
     pub fn problems(&self) -> Vec<Error> {
         let names = std::iter::once(("name", &self.name)).chain(self.covers.iter().map(|name| ("covers", name)));
         let names = names.filter_map(|(field, name)| Some(Name::new(name).err()?.with("field", field)));
-        let objectives = [("rpo", self.rpo), ("rto", self.rto)].into_iter();
+        let objectives = [("rpo", self.rpo), ("rto", self.rto), ("drill_every", self.drill_every)].into_iter();
         let objectives =
             objectives.filter(|(_, span)| span.is_some_and(|span| !span.is_positive())).map(|(field, _)| {
                 Error::new(ErrorKind::Invalid, "an objective is not positive")
@@ -241,6 +262,7 @@ mod field {
         keep: KeepRules, "a table such as { daily = 30, within = \"14d\" }";
         rpo: Option<Span>, "a span such as \"1h\" or \"PT1H\"";
         rto: Option<Span>, "a span such as \"1h\" or \"PT1H\"";
+        drill_every: Option<Span>, "a span such as \"30d\" or \"P30D\"";
         lock: Option<TierLock>, "a table such as { mode = \"compliance\", time = \"30d\" }";
         time_zone: String, "an IANA name such as \"Europe/Berlin\"";
     }

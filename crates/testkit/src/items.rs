@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use backstay_core::source::{Facts, ItemInfo, ItemSink, ItemSource, ItemSpec, ItemWriter};
+use backstay_core::source::{Facts, ItemInfo, ItemSink, ItemSource, ItemSpec, ItemWriter, Problem};
 use backstay_core::store::{BoxStream, ByteStream};
 use backstay_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -39,6 +39,7 @@ pub struct Items {
 struct State {
     opened: Vec<String>,
     finished: Vec<(ItemInfo, Bytes)>,
+    abandoned: Vec<(String, Problem)>,
 }
 
 impl Items {
@@ -80,11 +81,19 @@ impl Items {
         self.state().finished.iter().map(|(info, _)| info.clone()).collect()
     }
 
-    /// Names of items that were opened and not finished.
+    /// Names of items that were abandoned, and why.
+    #[must_use]
+    pub fn abandoned(&self) -> Vec<(String, Problem)> {
+        self.state().abandoned.clone()
+    }
+
+    /// Names of items that were opened, and neither finished nor abandoned.
     #[must_use]
     pub fn unfinished(&self) -> Vec<String> {
         let state = self.state();
-        let done = |name: &String| state.finished.iter().any(|(info, _)| info.name == *name);
+        let done = |name: &String| {
+            state.finished.iter().any(|(info, _)| info.name == *name) || state.abandoned.iter().any(|(n, _)| n == name)
+        };
         state.opened.iter().filter(|name| !done(name)).cloned().collect()
     }
 
@@ -168,5 +177,14 @@ impl ItemWriter for Writer {
     async fn finish(self: Box<Self>, facts: Facts) -> Result<()> {
         self.items.put(self.spec, self.content.into(), facts);
         Ok(())
+    }
+
+    async fn restart(&mut self) -> Result<()> {
+        self.content.clear();
+        Ok(())
+    }
+
+    async fn abandon(self: Box<Self>, problem: Problem) {
+        self.items.state().abandoned.push((self.spec.name, problem));
     }
 }

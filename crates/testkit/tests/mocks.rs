@@ -16,7 +16,7 @@ use backstay_core::source::snapshot::{
 };
 use backstay_core::source::{
     ExportReport, ExportRequest, Facts, Hook, HookContext, ImportAction, ImportOptions, ItemInfo, ItemSink, ItemSource,
-    ItemSpec, ItemWriter, ResourceExporter, ResourceImporter, Selector,
+    ItemSpec, ItemWriter, Problem, ResourceExporter, ResourceImporter, Selector,
 };
 use backstay_core::store::{BoxStream, ByteStream};
 use backstay_core::{Error, ErrorKind, PointId, Result};
@@ -51,6 +51,15 @@ impl ItemWriter for Writer {
     async fn finish(self: Box<Self>, _: Facts) -> Result<()> {
         self.0.0.lock().unwrap().get_mut(&self.1).unwrap().1 = true;
         Ok(())
+    }
+
+    async fn restart(&mut self) -> Result<()> {
+        self.0.0.lock().unwrap().get_mut(&self.1).unwrap().0.clear();
+        Ok(())
+    }
+
+    async fn abandon(self: Box<Self>, _: Problem) {
+        self.0.0.lock().unwrap().remove(&self.1);
     }
 }
 
@@ -101,6 +110,8 @@ async fn an_exporter_fails_where_it_is_told_to() {
         (ExportFault::After(7, kind), Some(kind), vec![a(), item("b", &["67"], false)]),
         (ExportFault::AtEnd(kind), Some(kind), vec![a(), item("b", &["678"], true)]),
         (ExportFault::DropWriter, None, vec![a(), item("b", &["678"], false)]),
+        (ExportFault::Abandon, None, vec![a()]),
+        (ExportFault::Restart, None, vec![a(), item("b", &["678"], true)]),
     ];
     for (fault, error, expected) in table {
         let (result, items) = export(&faulty(fault)).await;

@@ -8,15 +8,17 @@ mod data;
 mod embed;
 mod pipeline;
 mod place;
+mod postgres;
 mod replicate;
 mod requests;
 mod retention;
 mod side;
 
 use crate::result::Result;
+use crate::servers;
 
 /// What a benchmark is called and what makes its line.
-const BENCHES: [(&str, Measure); 13] = [
+const BENCHES: [(&str, Measure); 17] = [
     ("pipeline.backup", Measure::Ratio(pipeline::backup)),
     ("pipeline.restore", Measure::Ratio(pipeline::restore)),
     ("pipeline.incompressible", Measure::Ratio(pipeline::incompressible)),
@@ -26,6 +28,10 @@ const BENCHES: [(&str, Measure); 13] = [
     ("directory.large", Measure::Ratio(pipeline::large_files)),
     ("embed.crates", Measure::Figure(embed::crates, "crates")),
     ("embed.build_s", Measure::Figure(embed::build_seconds, "s")),
+    ("postgres.dump", Measure::Ratio(postgres::dump)),
+    ("postgres.recipe", Measure::Ratio(postgres::recipe)),
+    ("postgres.verify", Measure::Ratio(postgres::verify)),
+    ("postgres.restore", Measure::Ratio(postgres::restore)),
     ("replicate.local", Measure::Ratio(replicate::local)),
     ("status.requests_100k", Measure::Figure(requests::status, "requests")),
     ("options.requests_100k", Measure::Figure(requests::options, "requests")),
@@ -44,7 +50,11 @@ pub(crate) fn run(names: &[String]) -> Result<bool> {
         return Err(format!("there is no benchmark {name:?}; there are {}", known.join(", ")).into());
     }
     let mut complete = true;
-    for (name, measure) in BENCHES.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name)) {
+    let chosen = || BENCHES.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name));
+    if chosen().any(|(name, _)| servers::is_for(name)) {
+        crate::postgres::ensure()?;
+    }
+    for (name, measure) in chosen() {
         eprintln!("{name} ...");
         let line = match measure {
             Measure::Ratio(ratio) => ratio().map(|ratio| format!("ratio {name} {ratio}")),

@@ -265,7 +265,7 @@ async fn with_archive<T: Send + 'static>(
     result.map_err(|error| error.with("item", &item.name))
 }
 
-async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Error::new(ErrorKind::Other, "the thread that restores died").because(error))?

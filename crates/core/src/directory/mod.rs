@@ -8,6 +8,8 @@ mod ahead;
 mod compare;
 mod content;
 mod decide;
+mod drill;
+mod drill_check;
 mod entry;
 mod errno;
 mod export;
@@ -31,6 +33,8 @@ mod xattr;
 
 #[cfg(test)]
 mod tests;
+
+pub use drill::DirectoryDrill;
 
 use std::fmt;
 use std::path::PathBuf;

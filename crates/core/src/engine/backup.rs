@@ -2,18 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinHandle;
 
 use crate::engine::backup_report::BackupReport;
 use crate::engine::backup_run::Run;
 use crate::engine::builder::{Configured, Inner};
-use crate::engine::stop::{self, Stop};
+use crate::engine::run_handle::RunHandle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Name;
 use crate::vault::VaultId;
@@ -119,9 +115,7 @@ impl BackupRequest {
 
     /// Begins the run in a task of its own.
     pub fn start(self) -> RunHandle {
-        let (stop, stopped) = stop::stop();
-        let task = tokio::spawn(Run::execute(self, stopped));
-        RunHandle { task, stop }
+        RunHandle::start("backup", |stopped| Run::execute(self, stopped))
     }
 
     /// What differs from a plain backup of the tier, in words.
@@ -169,34 +163,6 @@ impl fmt::Display for BackupPlan {
             write!(f, "\n  {} ({}): {}", component.name, component.kind, component.exporter)?;
         }
         self.hooks.iter().try_for_each(|hook| write!(f, "\n  around them: {hook}"))
-    }
-}
-
-/// A backup under way. Dropping it cancels the run: nothing is committed unless the commit had begun, hooks are undone in the
-/// background, and [`Backstay::shutdown`](crate::engine::Backstay::shutdown) waits for that.
-#[derive(Debug)]
-#[must_use = "dropping the handle cancels the run"]
-pub struct RunHandle {
-    task: JoinHandle<Result<BackupReport>>,
-    stop: Stop,
-}
-
-impl RunHandle {
-    /// Tells the run to end; await the handle to hear how it did. A run that was committing succeeds all the same.
-    pub fn cancel(&self) {
-        self.stop.because("the caller cancelled the run");
-    }
-}
-
-impl Future for RunHandle {
-    type Output = Result<BackupReport>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.task.poll_unpin(context).map(|joined| {
-            joined.unwrap_or_else(|error| {
-                Err(Error::new(ErrorKind::Other, "the run ended without a result").operation("backup").because(error))
-            })
-        })
     }
 }
 

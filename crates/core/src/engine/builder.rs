@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::engine::adopt::{AdoptReport, adopt};
 use crate::engine::backup::BackupRequest;
+use crate::engine::drill::DrillRequest;
 use crate::engine::hooks::ConfiguredHook;
 use crate::engine::options::OptionsRequest;
 use crate::engine::prune::PruneRequest;
@@ -117,6 +118,12 @@ impl Backstay {
     /// Restores a component of a point, by a plan.
     pub fn restore(&self, point: &PointId) -> RestoreRequest {
         RestoreRequest::new(self.0.everywhere().clone(), point.clone(), self.0.observers.clone())
+    }
+
+    /// Restores a component into a scratch place, checks and times it, takes the place away and keeps a signed proof; await the
+    /// request, which says what it gives.
+    pub fn drill(&self, component: impl Into<String>) -> DrillRequest {
+        DrillRequest::new(self.0.clone(), component.into())
     }
 
     /// Deletes what a tier's retention lets go, by a plan.

@@ -33,20 +33,31 @@ pub(crate) async fn export(
     let clock = run.vault.clock().clone();
     let began = clock.monotonic();
     let result = configured.exporter.export(&request, &sink).await;
-    let closed = sink.close().await;
+    let (closed, abandoned) = sink.close().await;
     let took = clock.monotonic().saturating_sub(began);
-    let (report, items, error) = match (result, closed) {
+    let (mut report, items, error) = match (result, closed) {
         (Ok(report), Ok(items)) => {
-            let error = ((items.is_empty() || report.empty) && !allow_empty).then(|| {
-                Error::new(ErrorKind::Refused, "the exporter found nothing to protect")
-                    .advise("check what it points at, and that it is mounted; `allow_empty` takes that for success")
-            });
+            let error = match abandoned.first() {
+                Some(problem) if items.is_empty() => Some(nothing_whole(problem)),
+                _ => ((items.is_empty() || report.empty) && !allow_empty).then(nothing_found),
+            };
             (report, items, error)
         }
         (Ok(report), Err(error)) => (report, Vec::new(), Some(error)),
         (Err(error), _) => (ExportReport::default(), Vec::new(), Some(error)),
     };
+    // The sink knows of them whatever the report says.
+    report.problems.extend(abandoned);
     Exported { configured, items, report, error, took }
+}
+
+fn nothing_found() -> Error {
+    Error::new(ErrorKind::Refused, "the exporter found nothing to protect")
+        .advise("check what it points at, and that it is mounted; `allow_empty` takes that for success")
+}
+
+fn nothing_whole(problem: &Problem) -> Error {
+    Error::new(ErrorKind::Other, format!("no item could be exported whole: {}: {}", problem.what, problem.why))
 }
 
 impl Exported {
@@ -110,7 +121,7 @@ impl Exported {
             facts: self.report.facts.clone(),
             problems: self.report.problems.clone(),
             notes: self.report.notes.clone(),
-            error: self.error.as_ref().map(full_text),
+            error: self.error.as_ref().map(Error::with_causes),
         }
     }
 
@@ -123,7 +134,7 @@ impl Exported {
             stored: self.restorable().flat_map(|item| &item.objects).map(|object| object.bytes).sum(),
             problems: self.report.problems.clone(),
             notes: self.report.notes.clone(),
-            error: self.error.as_ref().map(full_text),
+            error: self.error.as_ref().map(Error::with_causes),
             took: self.took,
         }
     }
@@ -142,18 +153,6 @@ pub(crate) fn lost_task(error: tokio::task::JoinError) -> Error {
     }
 }
 
-/// An error with its causes, on one line.
-pub(crate) fn full_text(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 /// What the whole run ends with if no component can be restored.
 pub(crate) fn nothing_exported(exported: &[Exported]) -> Result<()> {
     let failed = |e: &Exported| e.outcome() == Outcome::Failed;
@@ -165,7 +164,7 @@ pub(crate) fn nothing_exported(exported: &[Exported]) -> Result<()> {
             };
             // Partial is the word for a point that exists.
             let kind = if error.kind() == ErrorKind::Partial { ErrorKind::Other } else { error.kind() };
-            Err(Error::new(kind, format!("no component could be exported: {name}{others}: {}", full_text(error))))
+            Err(Error::new(kind, format!("no component could be exported: {name}{others}: {}", error.with_causes())))
         }
         _ => Ok(()),
     }

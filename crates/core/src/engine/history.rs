@@ -7,7 +7,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::clock::{Clock, timeout};
-use crate::engine::component::full_text;
 use crate::error::{Error, Result};
 use crate::event::{Event, Observers};
 use crate::name::{Name, RunId};
@@ -67,6 +66,11 @@ impl ActLog {
         observers
     }
 
+    /// Adds a line that is no event.
+    pub(crate) fn note(&self, what: Logged) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(&**self.vault.clock(), what);
+    }
+
     /// How long the act took so far.
     pub(crate) fn took(&self) -> Duration {
         self.vault.clock().monotonic().saturating_sub(self.began)
@@ -89,7 +93,7 @@ impl ActLog {
         let (lines, left_out) = {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(error) = error {
-                kept.push(&**clock, Logged::Error(full_text(error)));
+                kept.push(&**clock, Logged::Error(error.with_causes()));
             }
             (Vec::from(std::mem::take(&mut kept.lines)), kept.left_out)
         };

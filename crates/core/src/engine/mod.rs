@@ -1,4 +1,4 @@
-//! What an application calls: build, back up, verify, restore, prune, sweep, adopt, ask for the status.
+//! What an application calls: build, back up, verify, restore, drill, prune, sweep, adopt, ask for the status.
 
 mod adopt;
 mod backup;
@@ -7,6 +7,12 @@ mod backup_run;
 mod builder;
 mod component;
 mod delete;
+mod drill;
+mod drill_end;
+mod drill_newest;
+mod drill_progress;
+mod drill_report;
+mod drill_run;
 mod explain;
 mod history;
 mod hooks;
@@ -28,8 +34,10 @@ mod replicate_tier;
 mod restore;
 mod roll_locks;
 mod roll_locks_apply;
+mod run_handle;
 mod sink;
 mod status;
+mod status_drill;
 mod status_watch;
 mod stop;
 mod sweep;
@@ -42,12 +50,14 @@ mod watch_ask;
 mod watch_heard;
 
 pub use adopt::AdoptReport;
-pub use backup::{BackupPlan, BackupRequest, PlannedComponent, RunHandle};
+pub use backup::{BackupPlan, BackupRequest, PlannedComponent};
 pub use backup_report::{BackupReport, ComponentReport};
 pub use builder::{Backstay, BackstayBuilder};
+pub use drill::DrillRequest;
+pub use drill_report::{DrillPhase, DrillReport, Measured};
 pub use explain::{ExplainedComponent, ExplainedMark, Explanation};
 pub use options::{OptionsRequest, RecoveryOptions};
-pub use proof::Proof;
+pub use proof::{DrillProof, Proof};
 pub use prune::{PlannedPrune, PruneAction, PrunePlan, PruneRequest, PruneStep};
 pub use prune_apply::PruneReport;
 pub use recovery_kit::{RecoveryKit, RecoveryKitRequest};
@@ -58,7 +68,9 @@ pub use replicate_apply::ReplicationReport;
 pub use restore::{PlannedRestore, RestorePlan, RestoreReport, RestoreRequest};
 pub use roll_locks::{PlannedRoll, RollPlan, RollRequest, RollStep};
 pub use roll_locks_apply::RollReport;
+pub use run_handle::RunHandle;
 pub use status::{ComponentStatus, Status, StatusRequest, TierStatus};
+pub use status_drill::{DrillSeen, DrillStatus};
 pub use status_watch::{NativeBackup, WatchStatus};
 pub use sweep::{PlannedSweep, SweepAction, SweepPlan, SweepRequest, SweepStep};
 pub use sweep_apply::SweepReport;

@@ -22,7 +22,7 @@ use crate::vault::{Epoch, Vault};
 
 /// So many points are read in vain before the search ends.
 const SEARCHED: usize = 64;
-/// Restores of the component from whose records the speed is taken, and how many records are read to find them.
+/// Restores and drills of the component from whose records the speed is taken, and how many records are read to find them.
 const RATES: usize = 3;
 const RECORDS: usize = 12;
 
@@ -139,7 +139,7 @@ impl Point {
     }
 
     /// The moment that a component of it shows.
-    fn shows(&self, component: &Component) -> Timestamp {
+    pub(super) fn shows(&self, component: &Component) -> Timestamp {
         component.cut_at.unwrap_or_else(|| self.id.run.time())
     }
 }
@@ -223,12 +223,13 @@ fn is_archive(class: &str) -> bool {
     ["GLACIER", "DEEP_ARCHIVE", "Archive"].iter().any(|archive| archive.eq_ignore_ascii_case(class))
 }
 
-/// The slowest of the last restores of a component that went well, in bytes a second.
+/// The slowest of the last restores and drills of a component that went well, in bytes a second.
 async fn rate(vault: &Vault, source: &Name, component: &Name) -> Result<Option<f64>> {
     let history = vault.history(source.clone());
     let entries = history.list().await?;
     let mut rates: Vec<f64> = Vec::new();
-    for entry in entries.iter().rev().filter(|entry| entry.act == Act::Restore).take(RECORDS) {
+    let restores = entries.iter().rev().filter(|entry| matches!(entry.act, Act::Restore | Act::Drill));
+    for entry in restores.take(RECORDS) {
         match history.get(entry).await {
             Ok(record) if record.component.as_ref() == Some(component) && record.error.is_none() => {
                 let rate = record.bytes as f64 / record.took.as_secs_f64();

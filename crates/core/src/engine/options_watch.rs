@@ -29,7 +29,9 @@ pub(super) async fn ask(
     let mut options = Vec::new();
     for resource in &heard.resources {
         let offer = Offer { place: &place, heard: &heard, asked: report.before, now: wanted.now };
-        options.extend(resource.moment(report.before).and_then(|moment| offer.moment(resource, moment)));
+        options.extend(
+            resource.moment(wanted.until().min(report.before)).and_then(|moment| offer.moment(resource, moment)),
+        );
         options.extend(resource.snapshots.iter().map(|(shows, snapshot)| offer.snapshot(shows, snapshot)));
         report.older += resource.snapshots.older;
         if resource.undated > 0 {

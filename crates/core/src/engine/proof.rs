@@ -1,22 +1,24 @@
-//! Proofs: what a verification found, signed and kept beside the point.
+//! Proofs: what a verification or a drill found, signed and kept beside the point.
 
-use futures_util::StreamExt;
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
+use crate::engine::drill_report::{DrillPhase, Measured};
 use crate::engine::verify::{Depth, VerifyReport};
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{PointId, to_the_second};
-use crate::store::{Key, ListEntry, ListOptions};
-use crate::vault::layout;
+use crate::name::{Name, PointId, to_the_second};
+use crate::store::Key;
+use crate::vault::layout::{self, ProofFile};
 use crate::vault::{Purpose, Vault, VaultId};
 
 const MAX_PROOF_BYTES: u64 = 1 << 20;
 /// So many damaged objects are named.
 const MOST_NAMED: usize = 1000;
 
-/// The signed statement of what a verification found. It can be read without a key, so it names no items.
+/// The signed statement of what a verification or a drill found. It can be read without a key, so it names no items.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Proof {
@@ -26,9 +28,9 @@ pub struct Proof {
     pub point: PointId,
     /// Digest of the manifest that it is about.
     pub manifest: Sha256,
-    /// When, by the verifier's clock, to the second.
+    /// When, by the verifier's clock, to the second; of a drill, its end.
     pub at: Timestamp,
-    /// The depth that was proved; none if not even the objects were all there.
+    /// The depth that was proved; none if not even the objects were all there, and of a drill, which proves a component.
     pub reached: Option<Depth>,
     /// How many objects were looked at.
     pub objects: u64,
@@ -36,24 +38,52 @@ pub struct Proof {
     pub bytes: u64,
     /// How long it took.
     pub took: SignedDuration,
-    /// How much was found damaged or missing.
+    /// How much was found damaged or missing; of a drill that did not pass, the checks that failed, and one if none did.
     pub damages: u64,
     /// The first of the objects that are damaged or missing.
     pub damaged: Vec<Key>,
+    /// What a drill found; none for a verification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillProof>,
+}
+
+/// What a [`Proof`] says of a drill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DrillProof {
+    /// The component that was restored.
+    pub component: Name,
+    /// Whether the component was restored whole and everything checked was as it should be.
+    pub passed: bool,
+    /// The kind of failure that ended it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Plain bytes that were restored.
+    pub bytes: u64,
+    /// How long each phase took that was begun.
+    pub phases: BTreeMap<DrillPhase, SignedDuration>,
+    /// How old the restored state was when the drill began, against the tier's recovery point objective.
+    pub rpo: Measured,
+    /// How long the recovery took, against the tier's recovery time objective; none if it did not pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rto: Option<Measured>,
+    /// How many checks were made.
+    pub checks: u64,
+    /// How many of them failed.
+    pub failed: u64,
 }
 
 impl Vault {
-    /// The proofs of a point that count, oldest first: signed for just this point by a key that is trusted for it. Others
-    /// are passed over with a warning in the log.
+    /// The proofs of a point that count, of drills too, oldest first: signed for just this point by a key that is trusted for
+    /// it. Others are passed over with a warning in the log.
     ///
     /// # Errors
     /// What the store answers.
     pub async fn proofs(&self, point: &PointId) -> Result<Vec<Proof>> {
         let mut proofs = Vec::new();
-        let mut listing = self.store().list(&layout::proofs_of(point)?, &ListOptions::default());
-        while let Some(entry) = listing.next().await {
-            let ListEntry::Object(meta) = entry? else { continue };
-            match self.get_proof(point, &meta.key).await {
+        for key in self.keys(&layout::proofs_of(point)?).await? {
+            let Some(file) = ProofFile::parse(&key) else { continue };
+            match self.get_proof(&file).await {
                 Ok(proof) => proofs.push(proof),
                 Err(error) if matches!(error.kind(), ErrorKind::Untrusted | ErrorKind::Corrupt) => {
                     tracing::warn!(%point, %error, "a proof that does not count");
@@ -67,11 +97,16 @@ impl Vault {
     }
 
     /// Signs and stores what a verification found.
-    pub(crate) async fn put_proof(&self, report: &VerifyReport, manifest: Sha256, took: SignedDuration) -> Result<()> {
-        let point = &report.point;
-        let proof = Proof {
+    pub(crate) async fn prove_verified(
+        &self,
+        report: &VerifyReport,
+        manifest: Sha256,
+        took: SignedDuration,
+    ) -> Result<()> {
+        let damaged = report.findings.iter().filter_map(|finding| finding.key.clone());
+        self.put_proof(&Proof {
             vault: self.id().clone(),
-            point: point.clone(),
+            point: report.point.clone(),
             manifest,
             at: to_the_second(self.clock().now()),
             reached: report.reached,
@@ -79,21 +114,37 @@ impl Vault {
             bytes: report.bytes,
             took,
             damages: report.findings.len() as u64,
-            damaged: report.findings.iter().filter_map(|finding| finding.key.clone()).take(MOST_NAMED).collect(),
-        };
-        let key = layout::proof(point, proof.at)?;
-        let signatures = |digest: &Sha256| layout::signatures(point, layout::SIGNED_PROOF, digest);
-        self.put_signed_json(&key, &proof, MAX_PROOF_BYTES, Purpose::Proof, signatures).await.map(drop)
+            damaged: damaged.take(MOST_NAMED).collect(),
+            drill: None,
+        })
+        .await
     }
 
-    async fn get_proof(&self, point: &PointId, key: &Key) -> Result<Proof> {
-        let signatures = |digest: &Sha256| layout::signatures(point, layout::SIGNED_PROOF, digest);
-        let verified = self.get_signed(key, MAX_PROOF_BYTES, Purpose::Proof, signatures).await?;
+    /// Signs and stores a proof.
+    pub(crate) async fn put_proof(&self, proof: &Proof) -> Result<()> {
+        let file = proof.file();
+        let signatures = |digest: &Sha256| layout::signatures(&proof.point, &file.signed(), digest);
+        self.put_signed_json(&file.key()?, proof, MAX_PROOF_BYTES, Purpose::Proof, signatures).await.map(drop)
+    }
+
+    /// Reads a proof and proves its signature.
+    pub(crate) async fn get_proof(&self, file: &ProofFile) -> Result<Proof> {
+        let key = file.key()?;
+        let signatures = |digest: &Sha256| layout::signatures(&file.point, &file.signed(), digest);
+        let verified = self.get_signed(&key, MAX_PROOF_BYTES, Purpose::Proof, signatures).await?;
         let proof: Proof = verified.read()?;
-        if proof.vault != *self.id() || proof.point != *point || layout::proof(point, proof.at)? != *key {
+        if proof.vault != *self.id() || proof.file() != *file {
             return Err(Error::new(ErrorKind::Untrusted, "a proof that was signed for another place was put here")
                 .with("key", key));
         }
         Ok(proof)
+    }
+}
+
+impl Proof {
+    /// Its name.
+    fn file(&self) -> ProofFile {
+        let drilled = self.drill.as_ref().map(|drill| drill.component.clone());
+        ProofFile { point: self.point.clone(), at: self.at, drilled }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
 use crate::engine::builder::Inner;
+use crate::engine::drill_newest::NewestDrills;
 use crate::engine::history::ActLog;
 use crate::engine::prune::{PruneAction, PrunePlan, PruneStep};
 use crate::engine::prune_facts::{hold_now, lock_now, may_go_from};
@@ -169,6 +170,7 @@ impl Pruner<'_> {
         beside.extend(self.vault.keys(&layout::signatures_of(id)?).await?);
         beside.extend(self.vault.keys(&layout::proofs_of(id)?).await?);
         beside.extend(self.vault.keys(&layout::copies_of(id)?).await?);
+        let beside = NewestDrills::spare(self.vault, id, beside).await?;
         let (signature, beside): (Vec<Key>, Vec<Key>) =
             beside.into_iter().filter(|key| *key != last).partition(|key| own_signature.contains(key));
         self.vault.delete_keys(beside).await?;

@@ -44,8 +44,8 @@ pub struct RecoveryOption {
     pub bytes: Option<u64>,
     /// Stored bytes; of a point only.
     pub stored: Option<u64>,
-    /// How long a restore would take, at the slowest of the last three from that place. None if that place's history tells of
-    /// none, as where no restore was done by who may write history; and for what lies on a platform.
+    /// How long a restore would take, at the slowest of the last three restores and drills from that place. None if that
+    /// place's history tells of none, as where none was done by who may write history; and for what lies on a platform.
     pub takes: Option<Duration>,
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -88,8 +89,12 @@ impl RestoreRequest {
     }
 
     /// Into what; any importer that reads the items, not only the one that belongs to their exporter.
-    pub fn into(mut self, importer: impl ResourceImporter) -> Self {
-        self.importer = Some(Arc::new(importer));
+    pub fn into(self, importer: impl ResourceImporter) -> Self {
+        self.into_shared(Arc::new(importer))
+    }
+
+    pub(crate) fn into_shared(mut self, importer: Arc<dyn ResourceImporter>) -> Self {
+        self.importer = Some(importer);
         self
     }
 
@@ -177,31 +182,44 @@ impl PlannedRestore {
     /// # Errors
     /// What ended it. Entries that failed one by one make it [`Partial`](ErrorKind::Partial), with the report as
     /// [`Error::payload`].
-    pub async fn apply(self) -> Result<RestoreReport> {
-        let vault = self.items.inner.vault().clone();
+    pub async fn apply(mut self) -> Result<RestoreReport> {
+        let vault = self.items.inner.vault();
         let id = RunId::new(vault.clock().now(), &**vault.random());
-        let log = ActLog::begin(&vault, self.plan.point.source.clone(), id, Act::Restore);
-        let Self { plan, mut items, importer } = self;
-        // What the importer read to make its plan is not part of what it restores.
-        items.bytes = Arc::default();
-        items.observers = log.with(&items.observers);
-        let (point, component) = (plan.point.clone(), plan.component.clone());
-        items.observers.emit(&Event::RestoreStarted { point: point.clone(), component: component.clone() });
-        let result = import(plan, &items, &*importer).await;
-        let (bytes, took) = (items.bytes.load(Ordering::Relaxed), log.took());
-        let error = result.as_ref().err();
-        items.observers.emit(&Event::RestoreDone {
-            point: point.clone(),
-            component: component.clone(),
-            bytes,
-            took,
-            error: error.map(Error::kind),
-        });
-        log.end(error, |record| {
-            (record.point, record.component, record.bytes, record.took) = (Some(point), Some(component), bytes, took);
+        let log = ActLog::begin(vault, self.plan.point.source.clone(), id, Act::Restore);
+        let (result, took) = self.run(log.with(&self.items.observers)).await;
+        log.end(result.as_ref().err(), |record| {
+            (record.point, record.component) = (Some(self.plan.point.clone()), Some(self.plan.component.clone()));
+            (record.bytes, record.took) = (self.items.bytes.load(Ordering::Relaxed), took);
         })
         .await;
         result
+    }
+
+    /// Does what the plan says, heard by these alone, and leaves no record: for an act that leaves one of its own.
+    pub(crate) async fn run(&mut self, observers: Observers) -> (Result<RestoreReport>, Duration) {
+        let clock = self.items.inner.vault().clock().clone();
+        let began = clock.monotonic();
+        // What the importer read to make its plan is not part of what it restores.
+        self.items.bytes.store(0, Ordering::Relaxed);
+        self.items.observers = observers;
+        let Self { plan, items, importer } = self;
+        let (point, component) = (plan.point.clone(), plan.component.clone());
+        items.observers.emit(&Event::RestoreStarted { point: point.clone(), component: component.clone() });
+        let result = import(plan, items, &**importer).await;
+        let took = clock.monotonic().saturating_sub(began);
+        let (bytes, error) = (items.bytes.load(Ordering::Relaxed), result.as_ref().err().map(Error::kind));
+        items.observers.emit(&Event::RestoreDone { point, component, bytes, took, error });
+        (result, took)
+    }
+
+    /// Plain bytes that were passed on to the importer, while it runs too.
+    pub(crate) fn bytes(&self) -> Arc<AtomicU64> {
+        self.items.bytes.clone()
+    }
+
+    /// The items that it restores, unheard.
+    pub(crate) fn items(&self) -> &dyn ItemSource {
+        &self.items.inner
     }
 
     /// The plan by itself, to be stored.
@@ -211,7 +229,7 @@ impl PlannedRestore {
     }
 }
 
-async fn import(plan: RestorePlan, items: &dyn ItemSource, importer: &dyn ResourceImporter) -> Result<RestoreReport> {
+async fn import(plan: &RestorePlan, items: &dyn ItemSource, importer: &dyn ResourceImporter) -> Result<RestoreReport> {
     let place = |error: Error| error.operation("restore").with("component", &plan.component).with("point", &plan.point);
     let import = importer.apply(items, plan.import.clone()).await.map_err(place)?;
     let report = RestoreReport { point: plan.point.clone(), component: plan.component.clone(), import };

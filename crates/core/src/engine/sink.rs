@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observers};
 use crate::name::{Name, PointId, Tag};
-use crate::source::{Facts, ItemSink, ItemSpec, ItemWriter};
+use crate::source::{Facts, ItemSink, ItemSpec, ItemWriter, Problem};
 use crate::store::PutOptions;
 use crate::tier::Tier;
 use crate::vault::details::{ItemLine, StoredParts};
@@ -62,6 +62,7 @@ struct Items {
     names: HashSet<String>,
     open: Vec<(String, OpenItem)>,
     done: Vec<FinishedItem>,
+    abandoned: Vec<Problem>,
 }
 
 /// An encoder that the writer and the clean-up share; none once it is finished.
@@ -79,9 +80,9 @@ impl ComponentSink {
         Self(Arc::new(State { run, component, items: std::sync::Mutex::default() }))
     }
 
-    /// Ends what is still open and gives what was finished, in the order it was opened. An item that was opened and never
-    /// finished makes this an error: the exporter may have lost it.
-    pub(crate) async fn close(&self) -> Result<Vec<FinishedItem>> {
+    /// Ends what is still open and gives what was finished, and what became of the items that were abandoned. An item that
+    /// was opened and never ended makes this an error: the exporter may have lost it.
+    pub(crate) async fn close(&self) -> (Result<Vec<FinishedItem>>, Vec<Problem>) {
         let items = std::mem::take(&mut *self.items());
         let unfinished = items.open.first().map(|(name, _)| name.clone());
         for (_, open) in items.open {
@@ -89,10 +90,19 @@ impl ComponentSink {
                 encoder.abort().await;
             }
         }
-        match unfinished {
+        let done = match unfinished {
             None => Ok(items.done),
             Some(item) => Err(Error::new(ErrorKind::Other, "the exporter left an item unfinished").with("item", item)),
-        }
+        };
+        (done, items.abandoned)
+    }
+
+    /// An encoder for the component's next item, under a key that nothing was written to yet.
+    async fn encoder(&self, spec: &ItemSpec) -> Result<Encoder> {
+        let run = &self.0.run;
+        let number = run.next_item.fetch_add(1, Ordering::Relaxed);
+        let key = layout::item(&run.point, &run.attempt, number, &self.0.component, run.vault.wrapping()?)?;
+        run.vault.encoder(key, run.put_options()?, spec.size_hint).await
     }
 
     fn items(&self) -> std::sync::MutexGuard<'_, Items> {
@@ -107,10 +117,7 @@ impl ItemSink for ComponentSink {
             return Err(Error::new(ErrorKind::Invalid, "the component has an item of this name already")
                 .with("item", spec.name));
         }
-        let run = &self.0.run;
-        let number = run.next_item.fetch_add(1, Ordering::Relaxed);
-        let key = layout::item(&run.point, &run.attempt, number, &self.0.component, run.vault.wrapping()?)?;
-        let encoder = Arc::new(Mutex::new(Some(run.vault.encoder(key, run.put_options()?, spec.size_hint).await?)));
+        let encoder = Arc::new(Mutex::new(Some(self.encoder(&spec).await?)));
         self.items().open.push((spec.name.clone(), encoder.clone()));
         Ok(Box::new(Writer { sink: self.clone(), spec, encoder, bytes: 0, told: 0 }))
     }
@@ -178,5 +185,27 @@ impl ItemWriter for Writer {
             stored,
         });
         Ok(())
+    }
+
+    async fn restart(&mut self) -> Result<()> {
+        let mut place = self.encoder.lock().await;
+        // Given back to the budget first: an item that kept it while it waits for more could wait for ever.
+        place.take().ok_or_else(|| self.given_up())?.abort().await;
+        *place = Some(self.sink.encoder(&self.spec).await?);
+        drop(place);
+        (self.bytes, self.told) = (0, 0);
+        Ok(())
+    }
+
+    async fn abandon(self: Box<Self>, problem: Problem) {
+        let encoder = self.encoder.lock().await.take();
+        {
+            let mut items = self.sink.items();
+            items.open.retain(|(name, _)| *name != self.spec.name);
+            items.abandoned.push(problem);
+        }
+        if let Some(encoder) = encoder {
+            encoder.abort().await;
+        }
     }
 }

@@ -11,8 +11,9 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
-use crate::engine::prune_facts::{TierFacts, retired, tampering};
+use crate::engine::prune_facts::{TierFacts, good_components, retired, tampering};
 use crate::engine::replicas::{ReplicaStatus, TierReplica};
+use crate::engine::status_drill::{DrillStatus, drills};
 use crate::engine::status_watch::{NativeBackup, WatchStatus, watched};
 use crate::engine::sweep_facts::SweepFacts;
 use crate::error::Result;
@@ -21,6 +22,7 @@ use crate::retention::PointState;
 use crate::store::{ListEntry, ListOptions};
 use crate::tier::Tier;
 use crate::vault::layout;
+use crate::vault::prove::not_listed;
 
 /// A status that is asked for; await it.
 #[must_use = "nothing is looked at before this is awaited"]
@@ -45,8 +47,8 @@ pub struct Status {
     pub watched: Vec<WatchStatus>,
     /// What lies in the vault and is in no configured source, tier or component; it is never touched.
     pub unmanaged: Vec<String>,
-    /// What a person should look at: keys that are nobody's, marks that do not count, what dead runs left
-    /// that no record names.
+    /// What a person should look at: keys that are nobody's, marks that do not count, bytes that a point lacks that would be
+    /// the newest good one, what dead runs left that no record names.
     pub strange: Vec<String>,
     /// What is to be done so that somebody can open the vault on the day: too few custodians, or none who tried lately.
     pub custody: Vec<String>,
@@ -74,6 +76,9 @@ pub struct TierStatus {
     /// How far its replicas are behind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaStatus>,
+    /// When its components were drilled last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drills: Vec<DrillStatus>,
     /// Stored bytes of all its items, if asked for.
     pub bytes: Option<u64>,
 }
@@ -84,7 +89,7 @@ pub struct TierStatus {
 pub struct ComponentStatus {
     /// Which component.
     pub component: Name,
-    /// The newest point that holds it good.
+    /// The newest point that holds it good, and of which the vault lists all bytes.
     pub newest: Option<PointId>,
     /// How old that point is.
     pub age: Option<SignedDuration>,
@@ -194,7 +199,7 @@ impl StatusRequest {
             read += usize::from(!lookback.is_plant(i));
             let Some(point) = lookback.read(i).await?.cloned() else { continue };
             held.extend(point.components.iter().cloned());
-            let found: Vec<&Name> = point.good().filter(|name| missing.contains(name)).collect();
+            let mut found: Vec<Name> = point.good().filter(|name| missing.contains(name)).cloned().collect();
             if found.is_empty() {
                 continue;
             }
@@ -202,9 +207,17 @@ impl StatusRequest {
                 facts.doubt(i, why);
                 continue;
             }
+            // What a manifest says is not enough: its bytes may be gone.
+            let Some(point) = lookback.again(i).await? else { continue };
+            let id = &lookback.run(i).id;
+            if let Some((key, what)) = not_listed(vault.store(), &point.manifest).await?.into_iter().next() {
+                facts.strange.push(format!("{id}: {what}: {key}"));
+                let good = good_components(vault, point, true).await?;
+                found.retain(|name| good.contains(name));
+            }
             for component in found {
-                missing.remove(component);
-                newest.insert(component.clone(), lookback.run(i).id.clone());
+                missing.remove(&component);
+                newest.insert(component, id.clone());
             }
         }
         strange.append(&mut facts.strange);
@@ -244,6 +257,7 @@ impl StatusRequest {
             doubts: facts.doubts.iter().map(|(id, why)| format!("{}: {why}", id.run)).collect(),
             dying: facts.dying.len() as u64,
             replicas,
+            drills: drills(&self.backstay, tier, &covered, at, strange).await?,
             bytes: if self.bytes { Some(self.stored_bytes(&name).await?) } else { None },
             tier: name,
         };
@@ -265,8 +279,9 @@ impl StatusRequest {
 
 impl Status {
     /// Whether each component has a good point in some tier, or a backup of its platform's if it is only watched, every
-    /// objective is met, every replica answers, is no more behind than the tier's RPO and not ahead, every platform answers
-    /// without a problem, and nothing strange was found. What is to be done with keys is apart: [`custody`](Self::custody).
+    /// objective is met, no drill is late, every replica answers, is no more behind than the tier's RPO and not ahead, every
+    /// platform answers without a problem, and nothing strange was found. What is to be done with keys is apart:
+    /// [`custody`](Self::custody).
     #[must_use]
     pub fn is_good(&self) -> bool {
         let all = || self.tiers.iter().flat_map(|tier| &tier.components);
@@ -276,8 +291,10 @@ impl Status {
             !somewhere.is_empty() && all().all(|component| !component.late && somewhere.contains(&component.component));
         let replicas = || self.tiers.iter().flat_map(|tier| &tier.replicas);
         let bad = replicas().any(|replica| replica.error.is_some() || replica.late || replica.ahead.is_some());
+        let undrilled = self.tiers.iter().flat_map(|tier| &tier.drills).any(|drill| drill.late);
         let platforms = self.watched.iter().all(|watched| watched.problems.is_empty());
-        well && !bad && platforms && self.strange.is_empty() && self.tiers.iter().all(|tier| tier.doubtful == 0)
+        let odd = !self.strange.is_empty() || self.tiers.iter().any(|tier| tier.doubtful > 0);
+        well && !bad && !undrilled && platforms && !odd
     }
 }
 
@@ -309,6 +326,7 @@ impl fmt::Display for Status {
             for doubt in tier.doubts.iter().rev().take(SHOWN) {
                 write!(f, "\n    doubtful, until accepted: {doubt}")?;
             }
+            tier.drills.iter().try_for_each(|drill| write!(f, "\n    {drill}"))?;
             tier.replicas.iter().try_for_each(|replica| write!(f, "\n    {replica}"))?;
         }
         for WatchStatus { component, place, problems, .. } in &self.watched {

@@ -10,7 +10,6 @@ use futures_util::StreamExt;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::component::full_text;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observers};
 use crate::name::PointId;
@@ -129,7 +128,7 @@ impl VerifyRequest {
         if self.record {
             let took = self.vault.clock().monotonic().saturating_sub(began);
             let took = SignedDuration::try_from(took).unwrap_or(SignedDuration::MAX);
-            self.vault.put_proof(&report, point.sha256, took).await?;
+            self.vault.prove_verified(&report, point.sha256, took).await?;
         }
         if report.findings.is_empty() { Ok(report) } else { Err(damaged(report)) }
     }
@@ -359,7 +358,7 @@ fn note(
         Ok(()) => Ok(()),
         Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
             let (component, item) = (component.to_owned(), item.map(str::to_owned));
-            report.findings.push(Finding { component, item, key: key.cloned(), what: full_text(&error) });
+            report.findings.push(Finding { component, item, key: key.cloned(), what: error.with_causes() });
             Ok(())
         }
         Err(error) => Err(error),

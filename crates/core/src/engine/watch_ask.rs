@@ -23,6 +23,13 @@ pub(crate) struct Wanted {
     pub(crate) now: Timestamp,
 }
 
+impl Wanted {
+    /// The latest moment that is of use: the one that is asked for, if it is not still to come.
+    pub(crate) fn until(&self) -> Timestamp {
+        self.before.map_or(self.now, |before| before.min(self.now))
+    }
+}
+
 /// What a platform has of a component.
 #[derive(Default)]
 pub(crate) struct Heard {

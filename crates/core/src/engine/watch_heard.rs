@@ -98,7 +98,7 @@ impl HeardResource {
     pub(crate) fn problems(&self, wanted: &Wanted) -> Vec<String> {
         let id = &self.id.0;
         let mut problems = Vec::new();
-        let best = self.serving.max(self.moment(wanted.before.unwrap_or(wanted.now)));
+        let best = self.serving.max(self.moment(wanted.until()));
         if let Some(failed) = self.failed.as_ref().filter(|failed| failed.cut_at >= best) {
             let why = failed.message.as_deref().unwrap_or("the platform does not say why");
             problems.push(format!("{id}: the newest snapshot, {}, failed: {why}", failed.reference.id));

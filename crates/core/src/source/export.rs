@@ -15,7 +15,8 @@ use crate::vault::VaultId;
 ///
 /// # Contract
 /// * **No false success.** `export` returns `Ok` only when everything it was asked for is in the items it finished, or is
-///   named in [`ExportReport::problems`]. A producer that dies late is an error.
+///   named in [`ExportReport::problems`], or by [`ItemWriter::abandon`]. A producer that dies late is an error, or with
+///   other items that stand an abandoned item.
 /// * **One item at a time is enough.** At least two items may be open at once; an exporter that opens more may wait for ever.
 /// * **Nothing is told.** Where there is nothing to protect it makes no item, or says [`ExportReport::empty`].
 /// * **Streaming.** It holds no item in memory as a whole and writes no temporary files.
@@ -81,7 +82,8 @@ pub trait ItemSink: Send + Sync {
     async fn item(&self, spec: ItemSpec) -> Result<Box<dyn ItemWriter>>;
 }
 
-/// One item that is being written. Dropped without [`finish`](Self::finish) it is a failed item, and so is its component.
+/// One item that is being written. It ends by [`finish`](Self::finish) or [`abandon`](Self::abandon); dropped without either
+/// it is a failed item, and so is its component.
 #[async_trait]
 pub trait ItemWriter: Send {
     /// Takes the next bytes. Waits while the budget is used up. Not cancel safe: after a dropped call give the item up.
@@ -95,6 +97,18 @@ pub trait ItemWriter: Send {
     /// # Errors
     /// As [`write`](Self::write).
     async fn finish(self: Box<Self>, facts: Facts) -> Result<()>;
+
+    /// Forgets what was written so far: the item begins again, as if it had just been opened. For a producer that died and
+    /// can be started anew. It may wait for the shared budget, as opening an item does.
+    ///
+    /// # Errors
+    /// What the store answers; the item can then only be abandoned.
+    async fn restart(&mut self) -> Result<()>;
+
+    /// Ends an item that failed while the others of its component stand. Nothing of it can ever be restored, and what the
+    /// store holds of it is freed. The problem is added to the component, which is then incomplete, whatever
+    /// [`ExportReport::problems`] says.
+    async fn abandon(self: Box<Self>, problem: Problem);
 }
 
 /// What an item is.

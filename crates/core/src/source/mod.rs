@@ -1,5 +1,6 @@
-//! What is protected and how it comes back: exporters, importers, snapshot providers, hooks.
+//! What is protected and how it comes back: exporters, importers, snapshot providers, hooks, drills.
 
+mod drill;
 mod export;
 mod facts;
 mod hook;
@@ -7,6 +8,7 @@ mod import;
 mod selector;
 pub mod snapshot;
 
+pub use drill::{Check, DrillPlace, DrillTarget, Scratch, Validation};
 pub use export::{
     ExportReport, ExportRequest, ExporterInfo, ItemSink, ItemSpec, ItemWriter, Problem, ResourceExporter,
 };

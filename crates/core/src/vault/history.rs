@@ -11,6 +11,7 @@ use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::name::{Name, PointId, RunId};
+use crate::source::Validation;
 use crate::store::{Key, ListEntry, ListOptions, Prefix, PutOptions};
 use crate::vault::items::lines;
 use crate::vault::layout;
@@ -32,6 +33,8 @@ pub enum Act {
     Prune,
     /// A restore.
     Restore,
+    /// A drill.
+    Drill,
 }
 
 /// The name of a record.
@@ -58,19 +61,19 @@ pub struct HistoryRecord {
     /// The tier of a backup or prune.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<Name>,
-    /// The point of a restore.
+    /// The point of a restore or drill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point: Option<PointId>,
-    /// The component of a restore.
+    /// The component of a restore or drill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component: Option<Name>,
     /// When it began, by its host's clock.
     pub started: Timestamp,
     /// When it ended, by its host's clock.
     pub ended: Timestamp,
-    /// How long it took, by a clock that does not jump.
+    /// How long it took, by a clock that does not jump; of a drill, from the empty place to the end of the validation.
     pub took: Duration,
-    /// Plain bytes that were restored, stored bytes that a prune freed.
+    /// Plain bytes that were restored, by a drill too; stored bytes that a prune freed.
     pub bytes: u64,
     /// The kind of failure; none if it went well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,6 +113,8 @@ pub enum Logged {
     Event(Event),
     /// What ended the act, with its causes.
     Error(String),
+    /// What a drill checked of the restored.
+    Validation(Validation),
 }
 
 /// The history of a source.
@@ -244,6 +249,7 @@ impl fmt::Display for Act {
             Self::Backup => "backup",
             Self::Prune => "prune",
             Self::Restore => "restore",
+            Self::Drill => "drill",
         })
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! The layout is format 1 and described for people in FORMAT.md.
 
+mod proof;
+
 use std::fmt::Display;
 
 use jiff::Timestamp;
@@ -11,6 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, RunId, Tag, base32, compact_time, parse_compact_time};
 use crate::store::{Key, Prefix};
 use crate::vault::history::{Act, HistoryEntry};
+
+pub(crate) use proof::{ProofFile, proofs_of, proofs_of_tier};
 
 /// The vault's marker, and with `.json` replaced by the vault's ID the empty beacon beside it.
 pub(crate) const MARKER: &str = "backstay-1.json";
@@ -340,16 +344,6 @@ pub(crate) fn copy_origin<T: std::str::FromStr>(id: &PointId, key: &Key) -> Opti
     key.strip(&copies_of(id).ok()?)?.strip_suffix(".json")?.parse().ok()
 }
 
-/// All proofs of one run.
-pub(crate) fn proofs_of(id: &PointId) -> Result<Prefix> {
-    Prefix::new(format!("proofs/{id}."))
-}
-
-/// What was found when a point was verified at `time`.
-pub(crate) fn proof(id: &PointId, time: Timestamp) -> Result<Key> {
-    Key::new(format!("proofs/{id}.{}.json", compact_time(time)))
-}
-
 /// All retirements of a source's components.
 pub(crate) fn retirements(source: &Name) -> Result<Prefix> {
     Prefix::new(format!("retired/{source}/"))
@@ -395,7 +389,7 @@ pub(crate) fn history_log(source: &Name, entry: &HistoryEntry, wrapping: Wrappin
 /// Reads the key of a record; none if it is no record, or of an act that this version does not know.
 pub(crate) fn parse_history(source: &Name, key: &Key) -> Option<HistoryEntry> {
     let (id, act) = key.strip(&history(source).ok()?)?.strip_suffix(".json")?.split_once('.')?;
-    let act = [Act::Backup, Act::Prune, Act::Restore].into_iter().find(|known| known.to_string() == act)?;
+    let act = [Act::Backup, Act::Prune, Act::Restore, Act::Drill].into_iter().find(|known| known.to_string() == act)?;
     Some(HistoryEntry { id: id.parse().ok()?, act })
 }
 

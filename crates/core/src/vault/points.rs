@@ -25,6 +25,7 @@ pub(crate) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(300
 pub struct Points {
     vault: Vault,
     source: Option<Name>,
+    tier: Option<Name>,
 }
 
 /// A point whose manifest was read and whose signature was checked.
@@ -97,13 +98,20 @@ pub(crate) fn clock_doubt(run: &RunId, stored: Timestamp, longest_run: Duration)
 
 impl Points {
     pub(crate) fn new(vault: Vault) -> Self {
-        Self { vault, source: None }
+        Self { vault, source: None, tier: None }
     }
 
     /// Only those of one source.
     #[must_use]
     pub fn source(mut self, source: Name) -> Self {
         self.source = Some(source);
+        self
+    }
+
+    /// Only those of one tier.
+    #[must_use]
+    pub fn tier(mut self, tier: Name) -> Self {
+        self.tier = Some(tier);
         self
     }
 
@@ -123,7 +131,10 @@ impl Points {
     /// # Errors
     /// What the store answers.
     pub async fn tiers(&self, source: &Name) -> Result<Vec<Name>> {
-        folders(&self.vault, &layout::tiers(source)?).await
+        match &self.tier {
+            Some(tier) => Ok(vec![tier.clone()]),
+            None => folders(&self.vault, &layout::tiers(source)?).await,
+        }
     }
 
     /// The IDs of all points of a tier, oldest first. Points that are being deleted are left out. Only points that bear a
@@ -182,7 +193,7 @@ impl Points {
         let mut planted = None;
         let replicas = self.vault.replicas().iter().map(|replica| replica.vault.clone());
         for vault in std::iter::once(self.vault.alone()).chain(replicas) {
-            let place = Self { vault, source: self.source.clone() };
+            let place = Self { vault, ..self.clone() };
             for source in place.sources().await? {
                 for tier in place.tiers(&source).await? {
                     let id = PointId { source: source.clone(), tier, run: run.clone() };
@@ -200,7 +211,8 @@ impl Points {
         Err(planted.unwrap_or_else(|| Error::new(ErrorKind::NotFound, "no tier has this point").with("point", run)))
     }
 
-    /// The newest point in which `component` is good, over all tiers, and over the replicas if the vault was given some.
+    /// The newest point in which `component` is good, over all tiers if none was named, and over the replicas if the vault was
+    /// given some.
     /// Doubtful points are passed over, and with a warning in the log such as cannot be trusted. A source in which nothing
     /// can be trusted does not count: anybody who may create objects can make one up. A replica that cannot be asked is
     /// passed over with a warning in the log too, and named in the error if nothing is found elsewhere.
@@ -213,7 +225,7 @@ impl Points {
         let mut newest = self.latest_here(&component).await;
         let mut unasked = Unasked::default();
         for replica in self.vault.replicas() {
-            let there = Self { vault: replica.vault.clone(), source: self.source.clone() };
+            let there = Self { vault: replica.vault.clone(), ..self.clone() };
             newest = match (newest, there.latest_here(&component).await) {
                 (Ok(one), Ok(other)) if one.id.source != other.id.source => {
                     return Err(several_sources(&component, &one, &other));

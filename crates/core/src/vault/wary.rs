@@ -23,7 +23,7 @@ const FEW: usize = 8;
 /// What is said of a plant.
 pub(crate) const UNSIGNED: &str = "no signature by a trusted key stands beside it";
 
-/// Reads points and marks of one tier, copy records of one point, or retirements of one source. After a few that turned
+/// Reads points, marks and proofs of one tier, copy records of one point, or retirements of one source. After a few that turned
 /// out to be plants it lists the signatures, and reads only what bears one in the name of a trusted key.
 ///
 /// Make it after the listing that shows what is to be read: a signature is stored before what it signs, so none that
@@ -122,6 +122,24 @@ impl Wary {
         self.check(vault, &signatures, || [layout::signed_retirement(source, component, at)]).await?;
         let read = vault.get_retirement(source, component, at).await;
         self.learn(read)
+    }
+
+    /// What `read` gives of a document that is signed as `name`, one of the signatures under a prefix.
+    pub(crate) async fn signed<T>(
+        &mut self,
+        vault: &Vault,
+        signatures: &Prefix,
+        name: &str,
+        read: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.check(vault, signatures, || [name.to_owned()]).await?;
+        let read = read.await;
+        self.learn(read)
+    }
+
+    /// Whether a listing showed already that no trusted key has signed anything as `name`.
+    pub(crate) fn is_unsigned(&self, name: &str) -> bool {
+        self.signed.as_ref().is_some_and(|signed| !signed.trusted.contains(name))
     }
 
     /// Refuses what is signed under none of the names, once the signatures were listed.

@@ -56,6 +56,10 @@ pub enum ExportFault {
     AtEnd(ErrorKind),
     /// The last item is written, dropped without a finish, and the export called good.
     DropWriter,
+    /// The last item is written, abandoned, and the export called good.
+    Abandon,
+    /// The last item is written, begun again, written once more, and all is well.
+    Restart,
     /// A panic when every item is written but the last is not finished.
     Panic,
     /// Never ends once every item is written but the last is not finished.
@@ -177,6 +181,12 @@ impl ExportScript {
             }
             match self.fault.filter(|_| i + 1 == self.items.len()) {
                 Some(ExportFault::DropWriter) => drop(writer),
+                Some(ExportFault::Abandon) => writer.abandon(Problem::new(name, "told to abandon it")).await,
+                Some(ExportFault::Restart) => {
+                    writer.restart().await?;
+                    writer.write(self.items[i].1.clone()).await?;
+                    writer.finish(Facts::new()).await?;
+                }
                 Some(ExportFault::Panic) => panic!("the mock was told to panic"),
                 Some(ExportFault::Hang) => std::future::pending().await,
                 _ => writer.finish(Facts::new()).await?,

@@ -30,6 +30,8 @@ pub struct MockImporter {
     check_error: Option<ErrorKind>,
     check_problems: Vec<Problem>,
     apply_error: Option<(usize, ErrorKind)>,
+    apply_panics: bool,
+    apply_problems: Vec<Problem>,
     calls: Calls,
 }
 
@@ -69,10 +71,30 @@ impl MockImporter {
         self
     }
 
+    /// `apply` panics.
+    #[must_use]
+    pub fn panic_in_apply(mut self) -> Self {
+        self.apply_panics = true;
+        self
+    }
+
+    /// `apply` reports something that could not be restored.
+    #[must_use]
+    pub fn apply_problem(mut self, what: &str, why: &str) -> Self {
+        self.apply_problems.push(Problem::new(what, why));
+        self
+    }
+
     /// The same target, and nothing goes wrong any more: for the attempt after a failed one.
     #[must_use]
     pub fn healed(&self) -> Self {
-        Self { check_error: None, check_problems: Vec::new(), apply_error: None, ..self.clone() }
+        let (kind, items, calls) = (self.kind.clone(), self.items.clone(), self.calls.clone());
+        Self { kind, items, calls, ..Self::default() }
+    }
+
+    /// One like it in another, empty place.
+    pub(crate) fn emptied(&self) -> Self {
+        Self { items: Arc::default(), ..self.clone() }
     }
 
     /// Notes its calls, as `check`, `plan` and `apply`, in this list.
@@ -146,7 +168,9 @@ impl ResourceImporter for MockImporter {
 
     async fn apply(&self, items: &dyn ItemSource, plan: ImportPlan) -> Result<ImportReport> {
         self.calls.add("apply");
+        assert!(!self.apply_panics, "the mock was told to panic");
         let mut report = ImportReport::default();
+        report.problems.clone_from(&self.apply_problems);
         for (i, item) in self.accepted(items).await?.into_iter().enumerate() {
             if let Some((_, kind)) = self.apply_error.filter(|(items, _)| *items == i) {
                 return Err(scripted(kind));

@@ -2,12 +2,14 @@
 //! program and ask the other.
 
 mod calls;
+mod drill;
 mod exporter;
 mod hook;
 mod importer;
 mod snapshots;
 
 pub use calls::Calls;
+pub use drill::{DrillFault, MockDrillTarget};
 pub use exporter::{ExportFault, ExportScript, MockExporter};
 pub use hook::MockHook;
 pub use importer::MockImporter;

@@ -241,6 +241,14 @@ impl ItemWriter for Stuck {
     async fn finish(self: Box<Self>, _facts: Facts) -> Result<()> {
         Ok(())
     }
+
+    async fn restart(&mut self) -> Result<()> {
+        unreachable!("a directory is read once")
+    }
+
+    async fn abandon(self: Box<Self>, _problem: Problem) {
+        unreachable!("a directory is one item")
+    }
 }
 
 #[tokio::test]

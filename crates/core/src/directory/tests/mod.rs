@@ -2,6 +2,7 @@
 
 mod change;
 mod choose;
+mod drill;
 mod hostile;
 mod plan;
 mod resume;
@@ -20,7 +21,7 @@ use crate::digest::Blake3;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::{
     ExportReport, Facts, ImportAction, ImportOptions, ImportReport, ItemInfo, ItemSink, ItemSource, ItemSpec,
-    ItemWriter, ResourceImporter,
+    ItemWriter, Problem, ResourceImporter,
 };
 use crate::store::{BoxStream, ByteStream};
 
@@ -50,6 +51,14 @@ impl ItemWriter for Writer {
     async fn finish(self: Box<Self>, facts: Facts) -> Result<()> {
         *self.1.0.lock().unwrap() = Some((self.0, facts));
         Ok(())
+    }
+
+    async fn restart(&mut self) -> Result<()> {
+        unreachable!("a directory is read once")
+    }
+
+    async fn abandon(self: Box<Self>, _problem: Problem) {
+        unreachable!("a directory is one item")
     }
 }
 

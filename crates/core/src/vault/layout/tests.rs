@@ -92,3 +92,27 @@ fn the_longest_keys_fit_every_store() {
     signature(&signatures(&id, &MarkName::Release(name).to_string(), &Sha256([7; 32])).unwrap(), "abcdefghijklmnop")
         .unwrap();
 }
+
+#[test]
+fn proofs_are_read_as_they_are_named_and_nothing_else_is_one() {
+    let at = "2026-11-21T06:42:00Z".parse().unwrap();
+    let verified = ProofFile { point: id(), at, drilled: None };
+    let drilled = ProofFile { drilled: Some("orders-db".parse().unwrap()), ..verified.clone() };
+    for (file, end, signed) in [
+        (verified, "20261121t064200z.json", "proof"),
+        (drilled, "20261121t064200z.drill-orders-db.json", "drill-orders-db.20261121t064200z"),
+    ] {
+        let key = file.key().unwrap();
+        assert_eq!((key.as_str(), file.signed().as_str()), (format!("proofs/{}.{end}", id()).as_str(), signed));
+        assert_eq!(ProofFile::parse(&key), Some(file.clone()));
+        let signature = signature(&signatures(&id(), &file.signed(), &Sha256::of(b"")).unwrap(), "abc").unwrap();
+        assert_eq!(signed_by(&signature), Some((signed_name(&id(), signed).as_str(), "abc")));
+        assert!(proofs_of_tier(&id().source, &id().tier).unwrap().contains(&key));
+    }
+    for end in
+        ["", "json", "20261121t064200z", "20261121t064200z.drill-.json", "20261121t064200z.other.json", "now.json"]
+    {
+        let key = Key::new(format!("proofs/{}.{end}", id())).unwrap();
+        assert_eq!(ProofFile::parse(&key), None, "{key}");
+    }
+}

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use backstay_core::source::{ExportReport, ExportRequest, Facts, ItemSink, ItemSpec, ItemWriter, ResourceExporter};
+use backstay_core::source::{
+    ExportReport, ExportRequest, Facts, ItemSink, ItemSpec, ItemWriter, Problem, ResourceExporter,
+};
 use backstay_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -43,6 +45,7 @@ async fn finished(subject: Subject) -> Outcome {
     hold(report.problems.is_empty(), || {
         format!("the suite needs a component without problems: {:?}", report.problems)
     })?;
+    hold(items.abandoned().is_empty(), || format!("abandoned without a cause: {:?}", items.abandoned()))?;
     hold(!items.infos().is_empty(), || "success without any item".to_owned())?;
     hold(items.unfinished().is_empty(), || format!("success with unfinished items {:?}", items.unfinished()))
 }
@@ -139,6 +142,19 @@ impl ItemWriter for Writer {
             // An item without content has no write that could fail.
             Some(inner) if !matches!(self.fail, Fail::Finish | Fail::Write) => inner.finish(facts).await,
             _ => Err(broken()),
+        }
+    }
+
+    async fn restart(&mut self) -> Result<()> {
+        match &mut self.inner {
+            Some(inner) if self.fail == Fail::Nothing => inner.restart().await,
+            _ => Err(broken()),
+        }
+    }
+
+    async fn abandon(mut self: Box<Self>, problem: Problem) {
+        if let Some(inner) = self.inner.take() {
+            inner.abandon(problem).await;
         }
     }
 }
