@@ -236,6 +236,8 @@ async fn a_flood_costs_listings_and_a_few_reads() {
                 // Who cannot open a sealed key cannot tell it from a plant: all of them are copied.
                 "replicate" if what == "key files" => 200 + FLOOD,
                 "options" | "replicate" => 200,
+                // It also looks for drills, and whether the newest point's bytes are there.
+                "status" => 63,
                 _ => 60,
             };
             assert!(gets <= most && lists <= most, "{what}: {act}: {gets} reads, {lists} listings");
