@@ -4,19 +4,19 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use backstay::postgres::{PgConnect, PgDump, PgRestore};
+use backstay::postgres::{PgConnect, PgDump, PgRestore, RestoreGlobals};
 use backstay::{Backstay, ErrorKind, Keep, Keyring, MemoryStore, Tier, Vault};
-use backstay_test_servers::data;
 use backstay_test_servers::postgres::{Server, packaged};
+use backstay_test_servers::{data, until};
 
 /// The folder that makes this program the one on a small disk of its own.
 const FOLDER: &str = "BACKSTAY_FULL_SERVER_TEST_FOLDER";
 
-/// Runs this test program again, in a mount namespace where the folder is a disk of 450 MiB. It ends with the process.
+/// Runs this test program again, in a mount namespace where the folder is a disk of 250 MiB. It ends with the process.
 #[test]
 fn a_disk_that_fills_up_at_the_server_costs_a_try_and_nothing_else() {
     let place = backstay_test_servers::folder();
-    let script = format!("mount -t tmpfs -o size=450m tmpfs \"${FOLDER}\" && exec \"$0\" \"$@\"");
+    let script = format!("mount -t tmpfs -o size=250m tmpfs \"${FOLDER}\" && exec \"$0\" \"$@\"");
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", &script]).arg(std::env::current_exe().expect("this program"));
     command.args(["--exact", "on_a_small_disk", "--nocapture"]).env(FOLDER, place.path());
@@ -54,12 +54,20 @@ async fn on_a_small_disk() {
     let databases = || target.psql("postgres", "select datname from pg_database order by 1");
     let before = databases();
     let to: PgConnect = target.url("postgres").parse().expect("a URL");
-    let restore = PgRestore::new(to).programs_in(target.bin()).without_owners().without_privileges();
+    let restore = PgRestore::new(to).programs_in(target.bin()).globals(RestoreGlobals::AddMissing);
     let plan = backstay.restore(&point).component("db").into(restore.clone()).plan().await.expect("a plan");
     let error = plan.apply().await.expect_err("it does not fit");
     assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+    // A server may crash for want of room. What could not be dropped then bears a mark, and goes when it is up again.
+    let mut remount = Command::new("mount");
+    assert!(remount.args(["-o", "remount,size=1g"]).arg(&folder).status().expect("mount runs").success());
+    let left = until("a server that recovers", || target.try_psql("postgres", "select 1").ok());
+    assert_eq!(left, "1");
+    for scratch in restore.scratches().await.expect("the server is up") {
+        assert!(!scratch.whole, "{scratch:?}");
+        restore.discard(&scratch.name).await.expect("it is nobody's");
+    }
     assert_eq!(databases(), before, "what it made is gone");
-    assert!(restore.scratches().await.expect("the server is up").is_empty());
     assert_eq!(target.psql("live", "select count(*) from t"), "1000");
     println!("full at the server");
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay::engine::{PlannedReplication, ReplicationReport, Replicator};
+use backstay::store::layer::Limit;
 use backstay::store::{ObjectStoreExt, Operation};
-use backstay::{ErrorKind, Keyring, MemoryStore, PointId, Vault};
+use backstay::{Clock, ErrorKind, Keyring, MemoryStore, PointId, Random, Vault};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::{EventLog, SeededRandom};
 use support::gate::Gates;
@@ -191,4 +192,20 @@ async fn a_plant_at_any_step_becomes_part_of_no_copy() {
         }
     }
     assert!(refused > 5, "only {refused} plants came in time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replication_keeps_to_the_bandwidth_that_it_is_given() {
+    let mut content = vec![0; 1 << 20];
+    SeededRandom::new(5).fill(&mut content);
+    let (pair, points) = Pair::with_points(1, 1, &content).await;
+    let options = serde_json::from_str(r#"{ "receive_bytes_per_second": 100000 }"#).expect("options");
+    let clock = pair.world.clock.clone();
+    let origin = Limit::with_clock(Arc::new(pair.world.store.clone()), options, Arc::new(clock.clone()));
+    let began = clock.monotonic();
+    let report = pair.copy(origin, pair.store.clone()).await.expect("slow, and well");
+    let took = clock.monotonic() - began;
+    assert_eq!(report.copied, points);
+    // Ten seconds and a half, less a burst of one.
+    assert!((9..20).contains(&took.as_secs()), "{took:?}");
 }

@@ -117,7 +117,7 @@ fn kind_of(lines: &[String]) -> ErrorKind {
     if says("server closed the connection") || says("Connection refused") || says("terminating connection") {
         return ErrorKind::Unavailable;
     }
-    if says("No space left on device") || says("too many clients") {
+    if says("No space left on device") || says("Check free disk space") || says("too many clients") {
         return ErrorKind::Exhausted;
     }
     if says("canceling statement due to lock timeout") || says("could not obtain lock") {
