@@ -2,12 +2,11 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
-
 use backstay::{Backstay, BackupReport, Depth, Keep, Tier};
 use backstay_testkit::EventLog;
 use backstay_testkit::mock::{ExportFault, ExportScript, MockExporter};
 use support::World;
+use support::lines::Lines;
 
 const CONTENT: &str = "canary-content";
 
@@ -46,7 +45,7 @@ fn secrets_and_content_are_in_no_log_event_error_or_debug() {
             (world, told)
         })
     });
-    let logged = lines.0.lock().expect("no panic").concat();
+    let logged = lines.text();
     assert!(logged.contains("backup_started") && logged.contains("component_done"), "nothing was logged: {logged}");
 
     let custodian = world.keyring.custodian().to_text();
@@ -64,30 +63,5 @@ fn secrets_and_content_are_in_no_log_event_error_or_debug() {
         let tail = if canary.len() > 40 { &canary[canary.len() / 2..] } else { &canary };
         assert!(!told.contains(tail), "a secret shows in Debug, an error or an event");
         assert!(!logged.contains(tail), "a secret shows in the log");
-    }
-}
-
-/// Everything that is logged.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Lines {
-    fn subscriber(&self) -> impl tracing::Subscriber + Send + Sync + 'static {
-        let lines = self.clone();
-        let writer = move || Line(lines.clone());
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(writer).finish()
-    }
-}
-
-struct Line(Lines);
-
-impl std::io::Write for Line {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.0.lock().expect("no panic").push(String::from_utf8_lossy(bytes).into_owned());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }

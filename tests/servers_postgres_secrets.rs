@@ -10,6 +10,7 @@ use backstay::Event;
 use backstay_test_servers::postgres::{Server, majors};
 use backstay_testkit::EventLog;
 use support::World;
+use support::lines::Lines;
 use support::postgres::{backstay, dump, fill, processes};
 
 /// What anybody can see of all processes, but for our own's environment.
@@ -64,7 +65,7 @@ fn passwords_are_in_no_process_list_environment_log_event_or_error() {
             format!("{error:?} {refused:?} {component:?} {backstay:?} {dump:?} {dump} {:?}", events.all())
         })
     });
-    let logged = lines.0.lock().expect("no panic").concat();
+    let logged = lines.text();
     assert!(logged.contains("component_done"), "nothing was logged: {logged}");
     let seen = seen.0.lock().expect("no panic");
     assert!(seen.1 > 0 && seen.0.contains("--format=custom"), "pg_dump was not seen at work");
@@ -73,30 +74,5 @@ fn passwords_are_in_no_process_list_environment_log_event_or_error() {
         assert!(!seen.0.contains(secret), "a process shows a secret");
         assert!(!told.contains(secret), "a secret shows in Debug, an error or an event");
         assert!(!logged.contains(secret), "a secret shows in the log");
-    }
-}
-
-/// Everything that is logged.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Lines {
-    fn subscriber(&self) -> impl tracing::Subscriber + Send + Sync + 'static {
-        let lines = self.clone();
-        let writer = move || Line(lines.clone());
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(writer).finish()
-    }
-}
-
-struct Line(Lines);
-
-impl std::io::Write for Line {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.0.lock().expect("no panic").push(String::from_utf8_lossy(bytes).into_owned());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }

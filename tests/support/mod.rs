@@ -5,6 +5,7 @@
 pub mod acts;
 pub mod dead;
 pub mod gate;
+pub mod lines;
 pub mod pair;
 #[cfg(feature = "postgres")]
 pub mod postgres;
