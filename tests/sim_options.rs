@@ -12,6 +12,7 @@ use backstay::{Backstay, ErrorKind, Keep, PointId, Tier, Vault};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use backstay_testkit::mock::{ExportFault, ExportScript, MockExporter, MockHook, MockImporter};
 use jiff::{SignedDuration, Timestamp};
+use support::archived::Archived;
 use support::{World, exporter, hundred_thousand_plants, program};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -85,6 +86,27 @@ async fn every_point_that_could_serve_is_told_with_what_it_loses_and_what_speaks
     let json = serde_json::to_string(&options).expect("JSON");
     let read: RecoveryOptions = serde_json::from_str(&json).expect("the same");
     assert_eq!(read.to_string(), text);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_must_be_thawed_is_told_and_is_never_the_best() {
+    let world = World::new(3).await;
+    let backstay = program(world.vault().await, exporter(&[("rows", TEXT)]));
+    let points = nights(&world, &backstay, 2).await;
+    let archived = Archived { store: world.store.clone(), before: points[1].run.time() };
+    let backstay = program(world.open(archived.clone(), 5).await.expect("it opens"), exporter(&[]));
+
+    let options = backstay.options("db").await.expect("options");
+    let thaw: Vec<bool> = options.options.iter().map(|option| option.thaw).collect();
+    assert_eq!((shown(&options), thaw), (vec![points[1].clone(), points[0].clone()], vec![false, true]), "{options}");
+    assert_eq!(options.best().and_then(|best| best.point()), Some(&points[1]), "{options}");
+    assert!(options.to_string().contains("must be thawed"), "{options}");
+    let early = backstay.options("db").before(points[0].run.time()).await.expect("options");
+    assert!(early.options.len() == 1 && early.best().is_none(), "{early}");
+
+    // Whoever restores it all the same is told by the store what to do first.
+    let error = support::restored(backstay.vault(), &points[0]).await.expect_err("it cannot be read");
+    assert!(error.kind() == ErrorKind::Archived && error.to_string().contains("thaw"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,8 @@
 //! sides postgres_dump URL FOLDER               the database into a new vault in FOLDER; `full` only, as the next two
 //! sides postgres_verify URL FOLDER             proves that point to the end of its format
 //! sides postgres_restore URL FOLDER DATABASE   that point into a new DATABASE
-//! sides replicate_local FOLDER FOLDER          the vault of `backup_stream` into a new one
+//! sides replica_create FOLDER FOLDER           a second vault for that of `backup_stream`
+//! sides replicate_local FOLDER FOLDER          that vault into the second one
 //! sides requests_100k                          asks a tier of a hundred thousand points, and tells `status=` and `options=`
 //! sides retention_million                      decides over a million points and tells `seconds=`
 //! ```
@@ -41,6 +42,7 @@ const SIDES: &[(&str, Side)] = &[
     ("postgres_verify", postgres::verify),
     #[cfg(feature = "postgres")]
     ("postgres_restore", postgres::restore),
+    ("replica_create", replicate::create),
     ("replicate_local", replicate::local),
     ("requests_100k", requests::hundred_thousand),
     ("retention_million", retention::million),

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of it")]
 
 pub mod acts;
+pub mod archived;
 pub mod dead;
 pub mod gate;
 pub mod lines;

