@@ -7,9 +7,20 @@ pub use backstay_core::{Budget, Limits, LockMode, Tier, TierLock};
 pub use backstay_core::{Event, Observer};
 pub use backstay_core::{Name, PointId, RunId, Tag};
 
+/// Amazon S3 as a store, versioned buckets and secrets as components.
+#[cfg(feature = "aws")]
+#[doc(inline)]
+pub use backstay_aws as aws;
+/// Azure Blob Storage as a store.
+#[cfg(feature = "azure")]
+#[doc(inline)]
+pub use backstay_azure as azure;
 /// A directory as a component.
 #[doc(inline)]
 pub use backstay_core::directory::{self, Directory};
+/// What backends find when they look at their own set-up.
+#[doc(inline)]
+pub use backstay_core::doctor;
 /// Which points stay.
 #[doc(inline)]
 pub use backstay_core::retention::{self, Keep};

@@ -6,6 +6,7 @@ pub mod clock;
 mod digest;
 #[cfg(target_os = "linux")]
 pub mod directory;
+pub mod doctor;
 pub mod engine;
 mod error;
 mod event;
