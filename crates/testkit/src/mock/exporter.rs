@@ -93,6 +93,13 @@ impl MockExporter {
         self
     }
 
+    /// Says that its items hold secrets.
+    #[must_use]
+    pub fn secret(mut self) -> Self {
+        self.info = self.info.secret();
+        self
+    }
+
     /// Notes its calls, as `export COMPONENT`, in this list.
     #[must_use]
     pub fn record(mut self, calls: &Calls) -> Self {
