@@ -98,7 +98,8 @@ impl Builder {
             server.set_ca(ca);
         }
         fs::write(server.data().join("pg_hba.conf"), self.access()).expect("room");
-        server.start_first(&self.configuration(&sockets));
+        fs::write(server.data().join("postgresql.conf"), self.configuration(&sockets)).expect("room");
+        server.start_first();
         server
     }
 
@@ -113,7 +114,7 @@ impl Builder {
         lines
     }
 
-    /// All but the port, which is found when it starts.
+    /// All but the port, which is found and named when it starts.
     fn configuration(&self, sockets: &Path) -> String {
         let sockets = sockets.to_str().expect("we named it");
         let own = [
