@@ -23,6 +23,15 @@ pub(crate) fn dying_with_us(program: &Path, at_our_death: &str, account: Option<
     command
 }
 
+/// A command that runs `program` as we run, by no setting of ours: the variables of many clients are those of their servers,
+/// too. Whatever it keeps about its user goes into `home`. It is killed should we die.
+pub(crate) fn clean(program: &Path, home: &Path) -> Command {
+    let mut command = dying_with_us(program, "KILL", None);
+    command.env_clear().env("HOME", home).env("LANG", "C.UTF-8");
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
 /// Starts `command` from a thread that lives as long as the process.
 ///
 /// The signal at the parent's death comes when the thread ends that started the child. Tests are threads, and a server may

@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::place::{Account, Folder};
-use crate::postgres::server::{Server, new_password};
-use crate::postgres::{bin, can_tls, cluster, tls};
+use crate::place::{Account, Folder, new_password};
+use crate::postgres::server::Server;
+use crate::postgres::{bin, can_tls, cluster};
+use crate::tls;
 
 /// A server that is about to be started.
 pub struct Builder {
@@ -94,7 +95,7 @@ impl Builder {
             }
         }
         if self.tls {
-            let ca = tls::create(server.data(), server.home());
+            let ca = tls::create(server.data(), server.home(), Account::postgres());
             server.set_ca(ca);
         }
         fs::write(server.data().join("pg_hba.conf"), self.access()).expect("room");

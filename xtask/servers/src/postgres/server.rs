@@ -11,7 +11,7 @@ use std::thread;
 use rustix::process::Signal;
 
 use crate::daemon::{Daemon, How};
-use crate::place::{Folder, random};
+use crate::place::Folder;
 use crate::poll::until;
 use crate::postgres::builder::{Builder, Primary};
 use crate::postgres::process::as_server;
@@ -273,13 +273,6 @@ fn how(bin: &Path, data: &Path) -> How {
             ours && lines.nth(6).is_some_and(|state| state.trim() == "ready")
         }),
     }
-}
-
-pub(super) fn new_password() -> String {
-    random::<16>().iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string");
-        text
-    })
 }
 
 fn percent_encoded(text: &str) -> String {
