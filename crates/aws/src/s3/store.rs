@@ -180,13 +180,15 @@ impl ObjectStore for S3Store {
         self.end_upload("abort_upload", upload.key.as_str(), &upload.id).await
     }
 
-    /// The time of the server's answer. Whoever may list the bucket may ask; a refusal tells the time as well.
+    /// The time of the server's answer: the end of the second that it names, for what was before it must not seem to be
+    /// later. Whoever may list the bucket may ask; a refusal tells the time as well.
     async fn now(&self) -> Result<Timestamp> {
         let answer = Answer::default();
         let shared = &self.0;
         let call = shared.client.head_bucket().bucket(&shared.bucket).set_expected_bucket_owner(shared.owner.clone());
         let told = call.customize().interceptor(answer.clone()).send().await.map_err(Told::of);
-        match (told.map(drop), answer.date()) {
+        let date = answer.date().map(|second| second.saturating_add(Duration::from_millis(999)).unwrap_or(second));
+        match (told.map(drop), date) {
             (Ok(()), Some(date)) => Ok(date),
             (Ok(()), None) => Err(self.fault(NOW, ErrorKind::Other, "the server's answer has no date", "")),
             (Err(told), date) => {
