@@ -54,6 +54,16 @@ const CODES: &[(&[&str], ErrorKind)] = &[
     (&["NotImplemented"], ErrorKind::Unsupported),
 ];
 
+/// What a bucket answers that was never told of encryption, access, locks, lifecycle, replication or a policy.
+const UNCONFIGURED: [&str; 6] = [
+    "ServerSideEncryptionConfigurationNotFoundError",
+    "NoSuchPublicAccessBlockConfiguration",
+    "ObjectLockConfigurationNotFoundError",
+    "NoSuchLifecycleConfiguration",
+    "ReplicationConfigurationNotFoundError",
+    "NoSuchBucketPolicy",
+];
+
 /// Who the credential is was not accepted; what it may do was not even looked at.
 const NOT_ACCEPTED: &[(&str, &str, &str)] = &[
     ("InvalidAccessKeyId", "the server does not know the access key", "check the credential, and the endpoint"),
@@ -83,7 +93,9 @@ impl Told {
         told.lost = Some(match &error {
             SdkError::TimeoutError(_) => (ErrorKind::Timeout, "no answer in time"),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => (ErrorKind::Timeout, "no answer in time"),
-            SdkError::DispatchFailure(failure) if failure.is_user() => (ErrorKind::Invalid, "the request is not well formed"),
+            SdkError::DispatchFailure(failure) if failure.is_user() => {
+                (ErrorKind::Invalid, "the request is not well formed")
+            }
             SdkError::DispatchFailure(_) => (ErrorKind::Unavailable, "the server cannot be reached"),
             SdkError::ResponseError(_) if told.status >= 500 => (ErrorKind::Unavailable, "the server failed"),
             SdkError::ResponseError(_) => (ErrorKind::Other, "the answer cannot be understood"),
@@ -124,6 +136,11 @@ impl Told {
     /// Whether the server gave this code. A HEAD has none.
     pub(crate) fn is(&self, code: &str) -> bool {
         self.code == code
+    }
+
+    /// Whether the bucket has no configuration of the kind asked for.
+    pub(crate) fn is_unconfigured(&self) -> bool {
+        UNCONFIGURED.contains(&self.code.as_str())
     }
 
     /// Whether a condition of the request did not hold.
@@ -206,7 +223,9 @@ impl Told {
         }
         if let Some((kind, message)) = self.lost {
             let advice = match kind {
-                ErrorKind::Denied => Some("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role".to_owned()),
+                ErrorKind::Denied => {
+                    Some("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role".to_owned())
+                }
                 ErrorKind::Unavailable | ErrorKind::Timeout => Some("check the endpoint and the network".to_owned()),
                 _ => None,
             };

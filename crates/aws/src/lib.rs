@@ -8,4 +8,4 @@ mod error;
 mod s3;
 
 #[cfg(feature = "s3")]
-pub use s3::{Encryption, S3Builder, S3Store};
+pub use s3::{Encryption, RolePolicy, S3Builder, S3Store, SetupPlan, SetupStep};

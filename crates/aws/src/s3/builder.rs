@@ -16,8 +16,7 @@ use crate::error::{Call, Told};
 const CLASSES: [&str; 7] =
     ["STANDARD", "INTELLIGENT_TIERING", "STANDARD_IA", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"];
 
-const VERSIONING: Call =
-    Call { name: "open store", api: "GetBucketVersioning", right: "s3:GetBucketVersioning" };
+const VERSIONING: Call = Call { name: "open store", api: "GetBucketVersioning", right: "s3:GetBucketVersioning" };
 const LOCKS: Call =
     Call { name: "open store", api: "GetObjectLockConfiguration", right: "s3:GetBucketObjectLockConfiguration" };
 

@@ -23,7 +23,11 @@ enum How {
     #[default]
     Bucket,
     S3,
-    Kms { key: String, context: BTreeMap<String, String>, bucket_key: bool },
+    Kms {
+        key: String,
+        context: BTreeMap<String, String>,
+        bucket_key: bool,
+    },
 }
 
 /// What the headers of a request say of it.
@@ -72,6 +76,14 @@ impl Encryption {
         matches!(self.0, How::Kms { .. })
     }
 
+    /// The key of the key service, if there is one.
+    pub(super) fn key(&self) -> Option<&str> {
+        match &self.0 {
+            How::Kms { key, .. } => Some(key),
+            How::Bucket | How::S3 => None,
+        }
+    }
+
     pub(super) fn flaw(&self) -> Option<&'static str> {
         match &self.0 {
             How::Kms { key, .. } if key.is_empty() => Some("the key of the key service has no name"),
@@ -88,8 +100,7 @@ impl Encryption {
                 algorithm: Some(ServerSideEncryption::AwsKms),
                 key: Some(key.clone()),
                 // A map of strings is always JSON.
-                context: (!context.is_empty())
-                    .then(|| base64::encode(serde_json::to_vec(context).unwrap_or_default())),
+                context: (!context.is_empty()).then(|| base64::encode(serde_json::to_vec(context).unwrap_or_default())),
                 bucket_key: bucket_key.then_some(true),
             },
         }

@@ -45,7 +45,10 @@ impl S3Store {
         meta.latest = version.is_none();
         let range = options.bytes_of(&meta).map_err(|error| self.placed(error, GET, key))?;
         if told != range {
-            let message = format!("bytes {}..{} were asked for, and {}..{} answered", range.start, range.end, told.start, told.end);
+            let message = format!(
+                "bytes {}..{} were asked for, and {}..{} answered",
+                range.start, range.end, told.start, told.end
+            );
             return Err(self.fault(GET, ErrorKind::Corrupt, message, key.as_str()));
         }
         let reading = Reading {
@@ -90,10 +93,12 @@ impl S3Store {
         let length = size(got.content_length());
         let (range, whole) = match got.content_range() {
             None => (0..length, length),
-            Some(text) => content_range(text).filter(|(range, _)| range.end - range.start == length).ok_or_else(|| {
-                let message = format!("the answer of {length} bytes says it is {text:?}");
-                self.fault(GET, ErrorKind::Corrupt, message, key.as_str())
-            })?,
+            Some(text) => {
+                content_range(text).filter(|(range, _)| range.end - range.start == length).ok_or_else(|| {
+                    let message = format!("the answer of {length} bytes says it is {text:?}");
+                    self.fault(GET, ErrorKind::Corrupt, message, key.as_str())
+                })?
+            }
         };
         let mut meta = ObjectMeta::new(key.clone(), whole, moment(got.last_modified()));
         meta.etag = got.e_tag().map(etag);

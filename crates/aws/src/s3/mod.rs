@@ -1,10 +1,11 @@
 //! Amazon S3, and servers that speak its protocol, as a store.
 
 mod answer;
-mod builder;
 mod bucket;
+mod builder;
 mod copy;
 mod delete;
+mod doctor;
 mod encryption;
 mod get;
 mod head;
@@ -12,7 +13,9 @@ mod integrity;
 mod list;
 mod lock;
 mod page;
+mod policy;
 mod put;
+mod setup;
 mod store;
 mod thaw;
 mod upload;
@@ -20,4 +23,6 @@ mod uploads;
 
 pub use builder::S3Builder;
 pub use encryption::Encryption;
+pub use policy::RolePolicy;
+pub use setup::{SetupPlan, SetupStep};
 pub use store::S3Store;

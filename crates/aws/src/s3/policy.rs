@@ -6,15 +6,15 @@ use serde_json::{Map, Value, json};
 /// What a role's credential is allowed in a bucket, and nothing else.
 ///
 /// ```
-/// use backstay_aws::s3::Policy;
+/// use backstay_aws::RolePolicy;
 /// use backstay_core::vault::Role;
 ///
-/// let policy = Policy::new(Role::Writer, "acme-backups").under("prod/").longest_lock_days(35);
+/// let policy = RolePolicy::new(Role::Writer, "acme-backups").under("prod/").longest_lock_days(35);
 /// println!("{:#}", policy.identity());
 /// assert!(!policy.identity().to_string().contains("s3:GetObject"));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Policy {
+pub struct RolePolicy {
     role: Role,
     bucket: String,
     prefix: String,
@@ -23,7 +23,7 @@ pub struct Policy {
     longest_lock_days: Option<u32>,
 }
 
-impl Policy {
+impl RolePolicy {
     /// For a vault that lies at the root of its bucket, on AWS proper, without a key of KMS and without locks.
     #[must_use]
     pub fn new(role: Role, bucket: impl Into<String>) -> Self {
@@ -144,9 +144,9 @@ impl Policy {
         });
         replace.insert("Condition".to_owned(), unconditional);
         let capped = self.longest_lock_days.map(|days| {
-            let mut cap =
-                statement("LockNoLonger", "Deny", &["s3:PutObject", "s3:PutObjectRetention"], all);
-            let longer = json!({ "NumericGreaterThan": { "s3:object-lock-remaining-retention-days": days.to_string() } });
+            let mut cap = statement("LockNoLonger", "Deny", &["s3:PutObject", "s3:PutObjectRetention"], all);
+            let longer =
+                json!({ "NumericGreaterThan": { "s3:object-lock-remaining-retention-days": days.to_string() } });
             cap.insert("Condition".to_owned(), longer);
             cap
         });
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     fn actions(role: Role) -> Vec<String> {
-        let policy = Policy::new(role, "b").under("v").longest_lock_days(35).identity();
+        let policy = RolePolicy::new(role, "b").under("v").longest_lock_days(35).identity();
         let allowed = policy["Statement"].as_array().unwrap().iter().filter(|s| s["Effect"] == "Allow");
         let actions = allowed.flat_map(|s| s["Action"].as_array().unwrap().clone());
         actions.map(|action| action.as_str().unwrap().to_owned()).collect()
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn who_creates_never_replaces_and_locks_no_longer_than_said() {
         for role in [Role::Writer, Role::Replicator, Role::Verifier, Role::Pruner, Role::Keeper] {
-            let policy = Policy::new(role, "b").under("v").longest_lock_days(35).identity();
+            let policy = RolePolicy::new(role, "b").under("v").longest_lock_days(35).identity();
             let denies: Vec<&Value> =
                 policy["Statement"].as_array().unwrap().iter().filter(|s| s["Effect"] == "Deny").collect();
             assert_eq!(denies.len(), 2, "{role}");
@@ -228,19 +228,19 @@ mod tests {
             let deletes = actions(role).contains(&"s3:DeleteObject".to_owned());
             assert_eq!(deletes, matches!(role, Role::Pruner | Role::Keeper), "{role}");
         }
-        let keeper = Policy::new(Role::Keeper, "b").identity();
+        let keeper = RolePolicy::new(Role::Keeper, "b").identity();
         let delete = keeper["Statement"].as_array().unwrap().iter().find(|s| s["Sid"] == "BackstayDelete").unwrap();
         assert_eq!(delete["Resource"], json!(["arn:aws:s3:::b/keys/*"]));
     }
 
     #[test]
     fn a_bucket_policy_names_whom_it_is_about_and_leaves_the_key_to_its_own() {
-        let policy = Policy::new(Role::Restorer, "b").kms_key("arn:aws:kms:eu-west-1:1:key/k");
+        let policy = RolePolicy::new(Role::Restorer, "b").kms_key("arn:aws:kms:eu-west-1:1:key/k");
         assert!(policy.identity().to_string().contains("kms:Decrypt"));
         let bucket = policy.bucket("arn:aws:iam::1:role/restorer");
         assert!(!bucket.to_string().contains("kms:"));
         let statements = bucket["Statement"].as_array().unwrap();
         assert!(statements.iter().all(|s| s["Principal"]["AWS"] == "arn:aws:iam::1:role/restorer"));
-        assert_eq!(Policy::new(Role::Restorer, "b").bucket("AK")["Statement"][0]["Principal"], json!(["AK"]));
+        assert_eq!(RolePolicy::new(Role::Restorer, "b").bucket("AK")["Statement"][0]["Principal"], json!(["AK"]));
     }
 }

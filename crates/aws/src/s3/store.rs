@@ -143,7 +143,9 @@ impl S3Store {
     /// by a key while we look.
     pub(super) fn saw_etag(&self, data: &Bytes, etag: Option<&str>) {
         let mut etags = self.0.etags.lock().unwrap_or_else(PoisonError::into_inner);
-        if *etags != Etags::Other && let Some(etag) = etag {
+        if *etags != Etags::Other
+            && let Some(etag) = etag
+        {
             *etags = if md5_etag(data) == etag { Etags::Md5 } else { Etags::Other };
         }
     }
