@@ -45,6 +45,7 @@ mod sweep_apply;
 mod sweep_facts;
 mod undelete;
 mod verify;
+mod verify_once;
 mod watch;
 mod watch_ask;
 mod watch_heard;
