@@ -32,6 +32,7 @@ mod replicate;
 mod replicate_apply;
 mod replicate_tier;
 mod restore;
+mod restore_items;
 mod roll_locks;
 mod roll_locks_apply;
 mod run_handle;
