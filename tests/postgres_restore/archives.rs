@@ -2,7 +2,7 @@
 
 use backstay::{Backstay, ErrorKind, Keep, Keyring, LocalStore, Tier, Vault};
 use backstay_core::source::{ImportOptions, ResourceImporter as _};
-use backstay_postgres::{PgDump, PgRestore};
+use backstay_postgres::{Checks, PgDrill, PgDump, PgRestore};
 use backstay_test_servers::data;
 use backstay_test_servers::postgres::{Server, majors};
 
@@ -86,9 +86,10 @@ async fn from_a_vault_any_damaged_bit_is_refused_before_anything_is_made() {
     let keyring = Keyring::create(folder.path().join("keys")).unwrap();
     let place = folder.path().join("vault");
     let vault = Vault::create(LocalStore::create(&place).unwrap()).keyring(&keyring).build().await.unwrap();
-    let dump = PgDump::new(connect(&server, "postgres")).programs_in(server.bin()).databases(["small"]);
+    let dump = PgDump::new(connect(&server, "postgres")).programs_in(server.bin()).databases(["small"]).globals(false);
     let backstay = Backstay::builder("test", vault.clone()).export("db", dump).tier(tier()).build().unwrap();
-    let point = backstay.backup("daily").await.unwrap().id;
+    let dumped = backstay.backup("daily").await.unwrap();
+    let point = dumped.id.clone();
 
     let whole = vault.verify(&point).check("db", restore(&server)).await.unwrap();
     assert!(!whole.unproved.iter().any(|text| text.contains("digest")), "{:?}", whole.unproved);
@@ -116,6 +117,9 @@ async fn from_a_vault_any_damaged_bit_is_refused_before_anything_is_made() {
     assert_eq!(databases(&server), ["postgres", "small", "whole"]);
     let difference = data::difference(&data::fingerprint(&server, "small"), &data::fingerprint(&server, "whole"));
     assert_eq!(difference, [""; 0]);
+    // Proved and then restored, it is the same bytes still.
+    let drill = PgDrill::new(restore(&server), Checks::new().row_counts());
+    assert_eq!(backstay.drill("db").into(drill).await.unwrap().bytes, dumped.bytes());
 }
 
 fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
