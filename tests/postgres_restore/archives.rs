@@ -1,12 +1,20 @@
 //! Archives in the wild, and damage in a vault.
 
-use backstay::{Backstay, ErrorKind, Keep, Keyring, LocalStore, Tier, Vault};
-use backstay_core::source::{ImportOptions, ResourceImporter as _};
+use std::ops::Range;
+
+use async_trait::async_trait;
+use backstay::store::{BoxStream, ByteStream};
+use backstay::{Backstay, Blake3, ErrorKind, Keep, Keyring, LocalStore, Result, Tier, Vault};
+use backstay_core::source::{ImportOptions, ItemInfo, ItemSource, ResourceImporter as _};
 use backstay_postgres::{Checks, PgDrill, PgDump, PgRestore};
 use backstay_test_servers::data;
 use backstay_test_servers::postgres::{Server, majors};
+use backstay_testkit::items::Items;
+use futures_util::stream;
 
-use super::world::{connect, databases, foreign, import, items_of, made_a_database, refused, restore, small, state};
+use super::world::{
+    connect, databases, dumped, foreign, import, items_of, made_a_database, refused, restore, small, state,
+};
 
 #[tokio::test]
 async fn a_foreign_archive_is_restored_without_facts() {
@@ -48,10 +56,36 @@ async fn a_cut_or_damaged_archive_is_refused_before_anything_is_made() {
         }
         assert_eq!(refused(&server, &restore(&server), &items_of(b"-- a script".to_vec())).await, ErrorKind::Corrupt);
         // A source that finds the damage late, as a vault does in a large item.
-        for end in [good.len() - 1, good.len() / 2] {
-            let late = items_of(good.clone()).cut_after(end as u64);
+        let ours = dumped(&server, &["small"]).await;
+        let length = ours.infos().iter().map(|item| item.bytes).max().unwrap();
+        for end in [length - 1, length / 2] {
+            let late = items_of(good.clone()).cut_after(end.min(good.len() as u64 - 1));
             assert_eq!(refused(&server, &restore(&server), &late).await, ErrorKind::Unavailable, "{end}");
+            let late = Digested(ours.clone().cut_after(end));
+            assert_eq!(refused(&server, &restore(&server), &late).await, ErrorKind::Unavailable, "ours, {end}");
         }
+    }
+}
+
+/// Items whose digests are known beforehand, as a vault's are.
+struct Digested(Items);
+
+#[async_trait]
+impl ItemSource for Digested {
+    fn list(&self) -> BoxStream<'_, Result<ItemInfo>> {
+        let digested = |item: ItemInfo| {
+            let content = self.0.content(&item.name).unwrap();
+            item.with_digest(Blake3::of(&content))
+        };
+        Box::pin(stream::iter(self.0.infos().into_iter().map(move |item| Ok(digested(item)))))
+    }
+
+    async fn open(&self, item: &ItemInfo) -> Result<ByteStream> {
+        self.0.open(item).await
+    }
+
+    async fn open_range(&self, item: &ItemInfo, range: Range<u64>) -> Result<ByteStream> {
+        self.0.open_range(item, range).await
     }
 }
 
