@@ -6,7 +6,7 @@ use backstay_core::source::{Facts, ImportAction, ImportOptions, ImportPlan, Item
 use backstay_core::{Blake3, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-use super::archive::Archive;
+use super::archive::{Archive, Content};
 use super::create::Locale;
 use super::globals::{self, Wanted};
 use super::items::{self, database};
@@ -40,6 +40,8 @@ pub(super) struct Details {
 pub(super) struct Planned {
     pub(super) plan: ImportPlan,
     pub(super) item: ItemInfo,
+    /// Whether a `pg_dump` that was seen to succeed wrote it, and its source proves that these are the same bytes.
+    pub(super) ours: bool,
     pub(super) facts: DatabaseFacts,
     pub(super) toc: Toc,
     pub(super) program: Program,
@@ -71,13 +73,13 @@ impl Details {
 
 impl Planned {
     /// Looks at archive and target. `again` are the details of a plan that is being applied: its database is meant, and what
-    /// an interrupted apply of it left counts as not there.
+    /// an interrupted apply of it left counts as not there. The archive is read no farther than its head; the rest comes along.
     pub(super) async fn make(
         restore: &PgRestore,
         items: &dyn ItemSource,
         options: &ImportOptions,
         again: Option<&Details>,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Content)> {
         let asked = restore.asked();
         let found_items = items::find(items).await?;
         let item = match again {
@@ -89,7 +91,7 @@ impl Planned {
         let target = Target::look(restore.server()).await?;
         let program = restore.program(target.major(), &archive.toc).await?;
         archive.list(&program).await?;
-        let toc = archive.toc;
+        let Archive { toc, content } = archive;
 
         let name = match (again, &asked.into) {
             (Some(details), _) => details.database.clone(),
@@ -145,8 +147,9 @@ impl Planned {
         plan.extra = Facts::new().with(EXTRA, &details);
         let list = (left_out > 0).then(|| kept.iter().map(|entry| entry.id).collect());
         let without_tablespaces = lacks.lacks_tablespaces();
-        Ok(Self {
+        let planned = Self {
             plan,
+            ours: facts.is_some() && item.digest.is_some(),
             item,
             facts: facts.unwrap_or_default(),
             program,
@@ -157,7 +160,8 @@ impl Planned {
             list,
             without_tablespaces,
             toc,
-        })
+        };
+        Ok((planned, content))
     }
 
     /// Whether something is in the way, so that nothing is restored.
