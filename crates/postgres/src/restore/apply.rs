@@ -137,12 +137,12 @@ impl Job<'_> {
         Ok(notes)
     }
 
-    /// Runs statements of the archive in the database that is restored, where `pg_restore` would.
+    /// Runs statements of the archive about the database that is restored. Beside it: its own settings may forbid them in it.
     async fn say(&self, statements: Vec<String>) -> Result<()> {
         if statements.is_empty() {
             return Ok(());
         }
-        let session = self.restore.server().with_database(&self.details.database).session().await?;
+        let session = self.restore.server().session().await?;
         session.batch_execute(&statements.concat()).await.map_err(error::server)
     }
 
