@@ -88,9 +88,10 @@ impl Job<'_> {
             }
             let until = self.restore.asked().expires_after.map(|span| after(self.planned.target.now, span));
             scratch.keep(until).await?;
-            if until.is_none()
-                && let Err(error) = self.say(setup::statements(&self.planned.toc, "COMMENT", &name)).await
-            {
+            let comment = setup::statements(&self.planned.toc, "COMMENT", &name);
+            if until.is_some() && !comment.is_empty() {
+                report.notes.push("the database's comment was not restored: a mark stands in its place".to_owned());
+            } else if let Err(error) = self.say(comment).await {
                 report.notes.push(format!("the database's comment was not restored: {error}"));
             }
         }

@@ -13,7 +13,7 @@ use super::items::{self, database};
 use super::lacks::Lacks;
 use super::target::{Found, Object, Target};
 use super::toc::{Entry, Toc};
-use super::{PgRestore, room, select};
+use super::{PgRestore, room, select, setup};
 use crate::client::Program;
 use crate::facts::DatabaseFacts;
 
@@ -139,6 +139,10 @@ impl Planned {
             globals.tell(&mut plan);
         }
         notes(&mut plan, &toc, &target, &program, &kept, &found);
+        plan.notes.extend(select::notes(&toc, &chosen));
+        if details.creates {
+            plan.notes.extend(setup::left_out(&toc, facts.is_some(), globals.is_some()));
+        }
         let space = room::check(restore, &target, &plan, &item)?;
         plan.notes.extend(space);
         plan.fingerprint = fingerprint(&details, &found);
