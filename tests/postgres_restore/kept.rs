@@ -88,6 +88,45 @@ async fn what_an_archive_has_no_rows_of_is_told() {
 }
 
 #[tokio::test]
+async fn all_that_overwriting_drops_is_listed() {
+    for major in majors() {
+        let server = Server::start(major);
+        small(&server);
+        let has = |name: &str| {
+            server.psql("postgres", &format!("select 1 from pg_available_extensions where name = '{name}'")) == "1"
+        };
+        server.psql(
+            "small",
+            "create collation public.\"C o\" (locale = 'C'); create foreign data wrapper w; create server s foreign data wrapper w;
+             create operator public.<<< (leftarg = int, rightarg = int, function = int4lt);
+             create text search configuration public.words (copy = simple)",
+        );
+        let mut expected = vec![
+            "collation public.C o",
+            "foreign data wrapper w",
+            "foreign server s",
+            "operator public.<<<",
+            "text search configuration public.words",
+        ];
+        if has("citext") {
+            server.psql("small", "create extension citext");
+            expected.push("extension citext");
+        }
+        let items = dumped(&server, &["small"]).await;
+        let plan =
+            restore(&server).into("small").plan(&items, &ImportOptions::default().danger_overwrite()).await.unwrap();
+        for what in expected {
+            let shown = plan.entries.iter().any(|e| e.action == ImportAction::Overwrite && e.what == what);
+            assert!(shown, "{what}: {plan:?}");
+        }
+        server.psql("postgres", "create database other");
+        server.psql("other", "create foreign data wrapper w");
+        let plan = restore(&server).into("other").plan(&items, &ImportOptions::default()).await.unwrap();
+        assert_eq!(plan.count(ImportAction::Conflict), 1, "it is not empty: {plan}");
+    }
+}
+
+#[tokio::test]
 async fn what_of_a_database_does_not_come_back_is_told() {
     for major in majors() {
         let server = Server::start(major);

@@ -273,10 +273,16 @@ fn conflicts(
 
 /// Counts what is made, and lists what is replaced.
 fn count(plan: &mut ImportPlan, kept: &[&Entry], found: &Option<Found>) {
-    let there = found.as_ref().map(|found| &found.objects);
+    // In an empty database nothing is dropped, and its extensions are taken as they are.
+    let there = found.as_ref().filter(|found| !found.objects.is_empty());
+    let is_there = |object: &Object| {
+        there.is_some_and(|found| match object.kind.as_str() {
+            "extension" => found.extensions.contains(&object.name),
+            _ => found.objects.contains(object),
+        })
+    };
     for entry in kept {
-        let object = object(entry);
-        match object.filter(|object| there.is_some_and(|there| there.contains(object))) {
+        match object(entry).filter(is_there) {
             Some(object) => {
                 plan.add(ImportAction::Overwrite, object.to_string(), "it is dropped and made as in the archive")
             }
@@ -293,6 +299,14 @@ fn object(entry: &Entry) -> Option<Object> {
         "TYPE" | "DOMAIN" | "SHELL TYPE" => "type",
         "SCHEMA" => "schema",
         "BLOB" => "large object",
+        "COLLATION" => "collation",
+        "OPERATOR" => "operator",
+        "CONVERSION" => "conversion",
+        "TEXT SEARCH CONFIGURATION" => "text search configuration",
+        "TEXT SEARCH DICTIONARY" => "text search dictionary",
+        "FOREIGN DATA WRAPPER" => "foreign data wrapper",
+        "SERVER" => "foreign server",
+        "EXTENSION" => "extension",
         "PUBLICATION" => "publication",
         "EVENT TRIGGER" => "event trigger",
         _ => return None,
@@ -309,8 +323,8 @@ fn notes(plan: &mut ImportPlan, toc: &Toc, target: &Target, program: &Program, k
     let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {}", kind.to_lowercase())).collect();
     plan.notes.push(format!("in the archive: {}", kinds.join(", ")));
     if let Some(found) = found.as_ref().filter(|found| !found.objects.is_empty() && plan.options.overwrite) {
-        let replaced = usize::try_from(plan.count(ImportAction::Overwrite)).unwrap_or(0);
-        let stay = found.objects.len().saturating_sub(replaced);
+        let replaced = |entry: &&&Entry| object(entry).is_some_and(|object| found.objects.contains(&object));
+        let stay = found.objects.len().saturating_sub(kept.iter().filter(replaced).count());
         plan.notes.push(format!("{stay} objects of the database are not in the archive and stay"));
     }
     if toc.server_major() > target.major() {
