@@ -162,3 +162,16 @@ async fn what_of_a_database_does_not_come_back_is_told() {
         assert!(report.notes.iter().any(|note| note.contains("comment")), "{report:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_at_work_is_seen_from_every_database_of_the_server() {
+    for major in majors() {
+        let (server, items) = world(major).await;
+        let folder = tempfile::tempdir().unwrap();
+        let (_, _, task) = super::interrupted::begun(&server, &items, folder.path()).await;
+        let elsewhere = PgRestore::new(connect(&server, "template1"));
+        assert_eq!(elsewhere.discard("scratch").await.unwrap_err().kind(), ErrorKind::Busy);
+        std::fs::write(folder.path().join("go"), "").unwrap();
+        task.await.unwrap().unwrap();
+    }
+}
