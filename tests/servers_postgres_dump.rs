@@ -281,6 +281,7 @@ async fn a_standby_that_cancels_a_dump_is_asked_again() {
         assert!(strike.fell());
         let notes = &report.components[0].notes;
         assert!(notes.iter().any(|note| note.contains("was begun again")), "{notes:?}");
+        assert!(notes.iter().any(|note| note.contains("1 unlogged tables have no rows")), "{notes:?}");
         let items = restored(backstay.vault(), &report.id).await.expect("all");
         let archive = &items.iter().find(|(name, _)| name == "databases/orders").expect("it is there").1;
         pg_restore(&standby, &["--file=/dev/null"], archive);

@@ -127,6 +127,22 @@ async fn all_that_overwriting_drops_is_listed() {
 }
 
 #[tokio::test]
+async fn bytes_of_no_encoding_come_back_as_they_were() {
+    for major in majors() {
+        let server = Server::start(major);
+        small(&server);
+        server.psql(
+            "postgres",
+            "create database raw template template0 encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C'",
+        );
+        server.psql("raw", "create table t as select convert_from('\\xe4ff'::bytea, 'SQL_ASCII') as text");
+        let items = dumped(&server, &["raw"]).await;
+        import(&restore(&server).into("back"), &items, &ImportOptions::default()).await.unwrap();
+        assert_eq!(server.psql("back", "select convert_to(text, 'SQL_ASCII') from t"), "\\xe4ff");
+    }
+}
+
+#[tokio::test]
 async fn what_of_a_database_does_not_come_back_is_told() {
     for major in majors() {
         let server = Server::start(major);
