@@ -358,3 +358,20 @@ async fn a_locked_table_is_waited_for_as_long_as_was_said() {
     locker.join().expect("it ends");
     backstay.backup("daily").await.expect("the next one is good");
 }
+
+/// What is counted for hours must not be emptied meanwhile: who truncates a table leaves nothing for an older snapshot.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_table_is_held_before_the_first_is_counted() {
+    for major in majors() {
+        let server = Server::builder(major).setting("log_statement", "all").start();
+        server.psql("postgres", "CREATE TABLE a (n int); CREATE TABLE \"Z\"\"z\" (n int)");
+        let (_, report) = export(&dump(&server).count_rows()).await;
+        report.expect("a dump");
+        let log = server.log();
+        let at = |text: &str| log.find(text).unwrap_or_else(|| panic!("{text}: {log}"));
+        assert!(
+            at("LOCK TABLE ONLY \"public\".\"Z\"\"z\", ONLY \"public\".\"a\"")
+                < at("SELECT count(*) AS count FROM ONLY")
+        );
+    }
+}
