@@ -93,9 +93,10 @@ impl Job<'_> {
             }
             let until = self.restore.asked().expires_after.map(|span| after(self.planned.target.now, span));
             scratch.keep(until).await?;
-            if until.is_none()
-                && let Err(error) = self.say(setup::statements(&self.planned.toc, "COMMENT", &name)).await
-            {
+            let comment = setup::statements(&self.planned.toc, "COMMENT", &name);
+            if until.is_some() && !comment.is_empty() {
+                report.notes.push("the database's comment was not restored: a mark stands in its place".to_owned());
+            } else if let Err(error) = self.say(comment).await {
                 report.notes.push(format!("the database's comment was not restored: {error}"));
             }
         }
@@ -142,12 +143,12 @@ impl Job<'_> {
         Ok(notes)
     }
 
-    /// Runs statements of the archive in the database that is restored, where `pg_restore` would.
+    /// Runs statements of the archive about the database that is restored. Beside it: its own settings may forbid them in it.
     async fn say(&self, statements: Vec<String>) -> Result<()> {
         if statements.is_empty() {
             return Ok(());
         }
-        let session = self.restore.server().with_database(&self.details.database).session().await?;
+        let session = self.restore.server().session().await?;
         session.batch_execute(&statements.concat()).await.map_err(error::server)
     }
 

@@ -236,6 +236,10 @@ impl PgRestore {
         &self.server
     }
 
+    pub(crate) fn chosen_database(&self) -> Option<&str> {
+        self.options.database.as_deref()
+    }
+
     fn asked(&self) -> &PgRestoreOptions {
         &self.options
     }

@@ -13,7 +13,7 @@ use super::items::{self, database};
 use super::lacks::Lacks;
 use super::target::{Found, Object, Target};
 use super::toc::{Entry, Toc};
-use super::{PgRestore, room, select};
+use super::{PgRestore, room, select, setup};
 use crate::client::Program;
 use crate::facts::DatabaseFacts;
 
@@ -141,6 +141,10 @@ impl Planned {
             globals.tell(&mut plan);
         }
         notes(&mut plan, &toc, &target, &program, &kept, &found);
+        plan.notes.extend(select::notes(&toc, &chosen));
+        if details.creates {
+            plan.notes.extend(setup::left_out(&toc, facts.is_some(), globals.is_some()));
+        }
         let space = room::check(restore, &target, &plan, &item)?;
         plan.notes.extend(space);
         plan.fingerprint = fingerprint(&details, &found);
@@ -273,10 +277,16 @@ fn conflicts(
 
 /// Counts what is made, and lists what is replaced.
 fn count(plan: &mut ImportPlan, kept: &[&Entry], found: &Option<Found>) {
-    let there = found.as_ref().map(|found| &found.objects);
+    // In an empty database nothing is dropped, and its extensions are taken as they are.
+    let there = found.as_ref().filter(|found| !found.objects.is_empty());
+    let is_there = |object: &Object| {
+        there.is_some_and(|found| match object.kind.as_str() {
+            "extension" => found.extensions.contains(&object.name),
+            _ => found.objects.contains(object),
+        })
+    };
     for entry in kept {
-        let object = object(entry);
-        match object.filter(|object| there.is_some_and(|there| there.contains(object))) {
+        match object(entry).filter(is_there) {
             Some(object) => {
                 plan.add(ImportAction::Overwrite, object.to_string(), "it is dropped and made as in the archive")
             }
@@ -293,6 +303,14 @@ fn object(entry: &Entry) -> Option<Object> {
         "TYPE" | "DOMAIN" | "SHELL TYPE" => "type",
         "SCHEMA" => "schema",
         "BLOB" => "large object",
+        "COLLATION" => "collation",
+        "OPERATOR" => "operator",
+        "CONVERSION" => "conversion",
+        "TEXT SEARCH CONFIGURATION" => "text search configuration",
+        "TEXT SEARCH DICTIONARY" => "text search dictionary",
+        "FOREIGN DATA WRAPPER" => "foreign data wrapper",
+        "SERVER" => "foreign server",
+        "EXTENSION" => "extension",
         "PUBLICATION" => "publication",
         "EVENT TRIGGER" => "event trigger",
         _ => return None,
@@ -309,8 +327,8 @@ fn notes(plan: &mut ImportPlan, toc: &Toc, target: &Target, program: &Program, k
     let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {}", kind.to_lowercase())).collect();
     plan.notes.push(format!("in the archive: {}", kinds.join(", ")));
     if let Some(found) = found.as_ref().filter(|found| !found.objects.is_empty() && plan.options.overwrite) {
-        let replaced = usize::try_from(plan.count(ImportAction::Overwrite)).unwrap_or(0);
-        let stay = found.objects.len().saturating_sub(replaced);
+        let replaced = |entry: &&&Entry| object(entry).is_some_and(|object| found.objects.contains(&object));
+        let stay = found.objects.len().saturating_sub(kept.iter().filter(replaced).count());
         plan.notes.push(format!("{stay} objects of the database are not in the archive and stay"));
     }
     if toc.server_major() > target.major() {

@@ -136,6 +136,20 @@ impl ExportScript {
         self
     }
 
+    /// Notes something that a reader should know and that is no problem.
+    #[must_use]
+    pub fn note(mut self, note: &str) -> Self {
+        self.report.notes.push(note.to_owned());
+        self
+    }
+
+    /// Tells a fact of the component.
+    #[must_use]
+    pub fn fact(mut self, name: &str, value: &str) -> Self {
+        self.report.facts = std::mem::take(&mut self.report.facts).with(name, value);
+        self
+    }
+
     /// Says what the component truly is.
     #[must_use]
     pub fn identity(mut self, identity: impl Into<String>) -> Self {
