@@ -9,7 +9,7 @@ use backstay_test_servers::postgres::Server;
 
 use crate::result::{Doing, Result};
 use crate::workspace::{cargo, root, targets_in};
-use crate::{postgres, servers};
+use crate::{families, servers};
 
 /// Runs the example that the first argument names, with the rest as its arguments and the server that it needs.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
@@ -20,9 +20,7 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     if !known.contains(name) {
         return Err(format!("there is no example {name:?}; there are {known:?}").into());
     }
-    if servers::is_for(name) {
-        postgres::ensure()?;
-    }
+    families::ensure([name.as_str()])?;
     let server = servers::for_example(name)?;
     Ok(command(name, server.as_ref())?.arg("--").args(args).status().doing("run cargo")?.success())
 }

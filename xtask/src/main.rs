@@ -1,11 +1,17 @@
 //! The project's own tasks: `cargo xtask test`, `servers`, `example`, `bench`.
 
+mod azure;
 mod bench;
 mod example;
+mod families;
+mod go;
 mod postgres;
+mod python;
 mod result;
 mod rings;
+mod s3;
 mod servers;
+mod terraform;
 mod test;
 mod tools;
 mod workspace;

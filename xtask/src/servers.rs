@@ -1,14 +1,17 @@
 //! `cargo xtask servers`: the servers that tests and examples talk to.
 
 use std::io::{Write, stdout};
-use std::panic::catch_unwind;
+use std::panic::{UnwindSafe, catch_unwind};
 
+use backstay_test_servers::azure::Azurite;
 use backstay_test_servers::data;
+use backstay_test_servers::moto::Moto;
 use backstay_test_servers::postgres::{Server, majors, packaged};
+use backstay_test_servers::s3::{self, Minio, Rclone, Versitygw};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::postgres;
+use crate::families::{self, Family};
 use crate::result::{Doing, Result};
 
 /// The database of the server that an example or a benchmark gets.
@@ -20,7 +23,7 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     if let [first, ..] = args {
         return Err(format!("servers takes no arguments, got {first:?}").into());
     }
-    for what in postgres::ensure()? {
+    for what in families::ensure(["postgres", "objects"])? {
         println!("# left out: {what}");
     }
     // Before any is started, so that none is left behind.
@@ -29,19 +32,24 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     for server in &servers {
         println!("BACKSTAY_PG{}={}", server.major(), server.url("postgres"));
     }
+    let (versitygw, minio) = start(|| (Versitygw::with_versions_and_users(), Minio::with_kms()))?;
+    let (rclone, moto, azurite) = start(|| (Rclone::start(), Moto::start(), Azurite::start()))?;
+    let s3: [(&str, &s3::Server); 4] =
+        [("VERSITYGW", &versitygw), ("MINIO", &minio), ("RCLONE", &rclone), ("MOTO", &moto)];
+    for (name, server) in s3 {
+        println!("BACKSTAY_{name}={}", server.endpoint());
+        println!("BACKSTAY_{name}_ACCESS_KEY={}", server.access_key());
+        println!("BACKSTAY_{name}_SECRET_KEY={}", server.secret_key());
+    }
+    println!("BACKSTAY_AZURITE='{}'", azurite.connection_string());
     stdout().flush().doing("print")?;
     signals.forever().next();
     Ok(true)
 }
 
-/// Whether an example or a benchmark wants a server: the first word of its name says so.
-pub(crate) fn is_for(name: &str) -> bool {
-    name.split(['_', '.']).next() == Some("postgres")
-}
-
 /// The server that the example wants: one of its own, with a few megabytes of test data in [`DATABASE`].
 pub(crate) fn for_example(name: &str) -> Result<Option<Server>> {
-    is_for(name).then(|| filled(2)).transpose()
+    Family::of(name).contains(&Family::Postgres).then(|| filled(2)).transpose()
 }
 
 /// A server with about `megabytes` of test data in [`DATABASE`], of the major that the system's packages offer.
@@ -54,20 +62,6 @@ pub(crate) fn filled(megabytes: usize) -> Result<Server> {
 }
 
 /// What is for tests panics where it fails. It has told why by then.
-fn start(how: impl FnOnce() -> Server + std::panic::UnwindSafe) -> Result<Server> {
+fn start<T>(how: impl FnOnce() -> T + UnwindSafe) -> Result<T> {
     catch_unwind(how).map_err(|_| "a server did not start, as told above".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_word_says_who_wants_a_server() {
-        for (name, wants) in
-            [("postgres", true), ("postgres_drill", true), ("postgres.dump", true), ("postgresql", false)]
-        {
-            assert_eq!(is_for(name), wants, "{name}");
-        }
-    }
 }

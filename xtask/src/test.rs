@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::result::{Doing, Result};
 use crate::rings::{Ring, test_files};
 use crate::workspace::{cargo, timed};
-use crate::{example, postgres, servers, tools};
+use crate::{example, families, tools};
 
 /// Runs the rings that `args` choose and says per ring what ran. True if nothing failed and nothing was missing.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
@@ -50,7 +50,7 @@ fn run_ring(ring: Ring, left_out: &mut Vec<String>) -> Result<Option<Counts>> {
         println!("{}", tools::ensure()?.join("\n"));
     }
     if ring == Ring::Servers {
-        left_out.append(&mut postgres::ensure()?);
+        left_out.append(&mut families::ensure(files.iter().map(String::as_str))?);
     }
     let mut command = cargo_test();
     for file in &files {
@@ -75,9 +75,7 @@ fn run_examples(left_out: &mut Vec<String>) -> Result<Option<Counts>> {
     if names.is_empty() {
         return Ok(None);
     }
-    if names.iter().any(|name| servers::is_for(name)) {
-        left_out.append(&mut postgres::ensure()?);
-    }
+    left_out.append(&mut families::ensure(names.iter().map(String::as_str))?);
     let mut counts = cargo_counts(cargo_test().arg("--examples"))?;
     for name in &names {
         let held = example::holds(name)?;

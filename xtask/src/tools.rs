@@ -65,6 +65,17 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     succeeded(&command.args(packages).output().doing("run apt-get")?)
 }
 
+/// Runs a command to its end. What it printed is shown only if it fails.
+pub(crate) fn done(command: &mut Command) -> Result<()> {
+    let name = format!("{:?}", command.get_program());
+    let output = command.output().doing(&name)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let told = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+    Err(format!("{name} ended with {}: {told}", output.status).into())
+}
+
 fn apt_get(args: &[&str]) -> Result<Command> {
     let id = Command::new("id").arg("-u").output().doing("run id")?;
     let root = id.stdout.trim_ascii() == b"0";

@@ -50,6 +50,30 @@ pub(crate) fn lock(name: &str) -> File {
     file
 }
 
+/// Makes the folder `path` unless it is there, by `make`, which gets another one to fill: only what is whole has the name that
+/// is looked for. Whoever comes meanwhile, from another checkout too, waits and finds it made.
+///
+/// # Errors
+///
+/// Those of `make`. What it made by then is removed.
+pub fn once<E>(path: &Path, make: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    let name = path.file_name().expect("a folder has a name").to_string_lossy().into_owned();
+    let _alone = lock(&name);
+    if path.exists() {
+        return Ok(());
+    }
+    let new = path.with_file_name(format!("{name}.new"));
+    let clear = || {
+        if new.exists() {
+            fs::remove_dir_all(&new).unwrap_or_else(|e| panic!("{}: {e}", new.display()));
+        }
+    };
+    clear();
+    make(made(&new)).inspect_err(|_| clear())?;
+    fs::rename(&new, path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    Ok(())
+}
+
 /// A folder that is removed when dropped. That of a process which ended otherwise is removed by the next one.
 #[derive(Debug)]
 pub struct Folder {
@@ -155,6 +179,11 @@ pub(crate) fn run(command: &mut Command) -> String {
 
 fn stderr(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Letters and digits that nobody guesses.
+pub(crate) fn new_password() -> String {
+    random::<16>().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Random bytes.

@@ -8,14 +8,19 @@ use std::time::{Duration, Instant};
 /// # Panics
 ///
 /// After 60 seconds without one, naming `what`.
+pub fn until<T>(what: &str, ready: impl FnMut() -> Option<T>) -> T {
+    within_a_minute(ready).unwrap_or_else(|| panic!("waited 60 s in vain: {what}"))
+}
+
+/// As [`until`], for those who have more to say than what they waited for.
 #[expect(clippy::disallowed_methods, reason = "a real server takes real time")]
-pub fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn within_a_minute<T>(mut ready: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        if let Some(value) = ready() {
+        let value = ready();
+        if value.is_some() || Instant::now() >= deadline {
             return value;
         }
-        assert!(Instant::now() < deadline, "waited 60 s in vain: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

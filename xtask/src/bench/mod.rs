@@ -14,8 +14,8 @@ mod requests;
 mod retention;
 mod side;
 
+use crate::families;
 use crate::result::Result;
-use crate::servers;
 
 /// What a benchmark is called and what makes its line.
 const BENCHES: [(&str, Measure); 17] = [
@@ -51,9 +51,7 @@ pub(crate) fn run(names: &[String]) -> Result<bool> {
     }
     let mut complete = true;
     let chosen = || BENCHES.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name));
-    if chosen().any(|(name, _)| servers::is_for(name)) {
-        crate::postgres::ensure()?;
-    }
+    families::ensure(chosen().map(|(name, _)| *name))?;
     for (name, measure) in chosen() {
         eprintln!("{name} ...");
         let line = match measure {

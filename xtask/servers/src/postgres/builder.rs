@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::place::{Account, Folder};
-use crate::postgres::server::{Server, new_password};
-use crate::postgres::{bin, can_tls, cluster, tls};
+use crate::place::{Account, Folder, new_password};
+use crate::postgres::server::Server;
+use crate::postgres::{bin, can_tls, cluster};
+use crate::tls;
 
 /// A server that is about to be started.
 pub struct Builder {
@@ -94,11 +95,12 @@ impl Builder {
             }
         }
         if self.tls {
-            let ca = tls::create(server.data(), server.home());
+            let ca = tls::create(server.data(), server.home(), Account::postgres());
             server.set_ca(ca);
         }
         fs::write(server.data().join("pg_hba.conf"), self.access()).expect("room");
-        server.start_first(&self.configuration(&sockets));
+        fs::write(server.data().join("postgresql.conf"), self.configuration(&sockets)).expect("room");
+        server.start_first();
         server
     }
 
@@ -113,7 +115,7 @@ impl Builder {
         lines
     }
 
-    /// All but the port, which is found when it starts.
+    /// All but the port, which is found and named when it starts.
     fn configuration(&self, sockets: &Path) -> String {
         let sockets = sockets.to_str().expect("we named it");
         let own = [

@@ -5,7 +5,6 @@ mod cluster;
 mod installed;
 mod process;
 mod server;
-mod tls;
 
 pub use self::builder::Builder;
 pub use self::installed::{bin, can_tls, fetched, majors, packaged};

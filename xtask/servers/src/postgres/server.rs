@@ -1,21 +1,20 @@
 //! One running server.
 
 use std::fmt::{self, Write as _};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 
 use rustix::process::Signal;
 
-use crate::place::{Folder, random};
+use crate::daemon::{Daemon, How};
+use crate::place::Folder;
 use crate::poll::until;
 use crate::postgres::builder::{Builder, Primary};
-use crate::postgres::process::{as_server, kill_all, signal, spawn};
+use crate::postgres::process::as_server;
 
 /// A server of its own on a free port of 127.0.0.1. Dropped, it is gone with its data.
 pub struct Server {
@@ -25,8 +24,7 @@ pub struct Server {
     data: PathBuf,
     password: String,
     ca: Option<PathBuf>,
-    port: u16,
-    child: Option<Child>,
+    daemon: Daemon,
 }
 
 impl Server {
@@ -51,7 +49,7 @@ impl Server {
 
     /// Its port on 127.0.0.1, the same for its whole life.
     pub fn port(&self) -> u16 {
-        self.port
+        self.daemon.port()
     }
 
     /// The password of its superuser `postgres`: letters and digits.
@@ -62,7 +60,7 @@ impl Server {
     /// How the superuser reaches a database of it over TCP: in the clear, or checked against [`ca`](Self::ca) where the
     /// server speaks TLS.
     pub fn url(&self, database: &str) -> String {
-        self.url_by(self.port, database)
+        self.url_by(self.port(), database)
     }
 
     /// As [`url`](Self::url), by another port of 127.0.0.1: a [`Proxy`](crate::proxy::Proxy) may listen there.
@@ -97,8 +95,7 @@ impl Server {
 
     /// What it wrote to its log.
     pub fn log(&self) -> String {
-        let log = fs::read(self.home.path().join("log")).unwrap_or_default();
-        String::from_utf8_lossy(&log).into_owned()
+        self.daemon.log()
     }
 
     /// A client program of its version that reaches `database` as the superuser by the environment alone. The password is
@@ -110,7 +107,7 @@ impl Server {
                 command.env_remove(name);
             }
         }
-        command.env("PGHOST", self.socket_dir()).env("PGPORT", self.port.to_string());
+        command.env("PGHOST", self.socket_dir()).env("PGPORT", self.port().to_string());
         // A database name given as an argument may be read as a URL.
         command.env("PGUSER", "postgres").env("PGDATABASE", database);
         command.env("PGPASSFILE", self.home.path().join("passwords")).env("PGCLIENTENCODING", "UTF8");
@@ -165,19 +162,17 @@ impl Server {
     ///
     /// If it was stopped or killed.
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("the server runs").id()
+        self.daemon.pid()
     }
 
     /// Kills it and all its processes at once, as a power cut would. Its data stay.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            kill_all(&mut child);
-        }
+        self.daemon.kill();
     }
 
     /// Ends it in good order, cutting open connections. Its data stay.
     pub fn stop(&mut self) {
-        self.end_by(Signal::INT);
+        self.daemon.end_by(Signal::INT);
     }
 
     /// Starts it again after [`kill`](Self::kill) or [`stop`](Self::stop), on the same port, and waits until it takes
@@ -187,10 +182,7 @@ impl Server {
     ///
     /// If it runs already, or does not start.
     pub fn start_again(&mut self) {
-        assert!(self.child.is_none(), "{self:?} runs already");
-        if let Err(log) = self.launch() {
-            panic!("{self:?} does not start again:\n{log}");
-        }
+        self.daemon.start_again();
     }
 
     /// Waits until this standby has replayed all that `primary` has written so far.
@@ -204,8 +196,10 @@ impl Server {
         until("a standby that catches up", || (self.psql("postgres", &sql) == "t").then_some(()));
     }
 
+    /// One that does not run yet, and whose data folder may be filled until it does.
     pub(super) fn new(major: u32, bin: PathBuf, home: Folder, data: PathBuf) -> Self {
-        Self { major, bin, home, data, password: String::new(), ca: None, port: 0, child: None }
+        let daemon = Daemon::new(&format!("PostgreSQL {major}"), home.path().join("log"), how(&bin, &data));
+        Self { major, bin, home, data, password: String::new(), ca: None, daemon }
     }
 
     pub(super) fn set_password(&mut self, password: String) {
@@ -224,61 +218,14 @@ impl Server {
     }
 
     pub(super) fn as_primary(&self) -> Primary {
-        let (sockets, port, password) = (self.socket_dir(), self.port, self.password.clone());
+        let (sockets, port, password) = (self.socket_dir(), self.port(), self.password.clone());
         let conninfo = format!("host={} port={port} user=postgres password={password}", sockets.display());
         Primary { base_backup: self.client("pg_basebackup", "postgres"), conninfo, password }
     }
 
-    pub(super) fn start_first(&mut self, configuration: &str) {
-        let mut tries = 0..5;
-        loop {
-            self.port = free_port();
-            let mut text = configuration.to_owned();
-            writeln!(text, "port = {}", self.port).expect("a string");
-            let file = self.data.join("postgresql.conf");
-            fs::write(&file, text).expect("room");
-            match self.launch() {
-                Ok(()) => return,
-                // Someone else took the port in between.
-                Err(log) if log.contains("could not bind") && tries.next().is_some() => {}
-                Err(log) => panic!("PostgreSQL {} does not start:\n{log}", self.major),
-            }
-        }
-    }
-
-    /// The log, if it does not start.
-    fn launch(&mut self) -> Result<(), String> {
-        let path = self.home.path().join("log");
-        let before = self.log().len();
-        let log = File::options().create(true).append(true).open(path).expect("a log");
-        let mut command = as_server(&self.bin.join("postgres"));
-        command.arg("-D").arg(&self.data).stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
-        // A key pressed in the terminal is meant for the tests, who end it themselves.
-        command.process_group(0);
-        let mut child = spawn(command);
-        let told = self.data.join("postmaster.pid");
-        let ready = until("a server that takes connections", || {
-            if child.try_wait().expect("it is our child").is_some() {
-                return Some(false);
-            }
-            let told = fs::read_to_string(&told).unwrap_or_default();
-            let mut lines = told.lines();
-            // A file that a killed server left names another process.
-            let ours = lines.next() == Some(&child.id().to_string());
-            (ours && lines.nth(6).is_some_and(|state| state.trim() == "ready")).then_some(true)
-        });
-        if !ready {
-            return Err(self.log().split_off(before));
-        }
-        self.child = Some(child);
-        Ok(())
-    }
-
-    fn end_by(&mut self, how: Signal) {
-        if let Some(mut child) = self.child.take() {
-            signal(&child, how);
-            until("a server that ends", || child.try_wait().expect("it is our child"));
-        }
+    /// Starts it for the first time.
+    pub(super) fn start_first(&mut self) {
+        self.daemon.start();
     }
 
     /// A killed server leaves its mark in the system's shared memory, which would stay after the data are gone.
@@ -293,7 +240,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.end_by(Signal::QUIT);
+        self.daemon.end_by(Signal::QUIT);
         self.forget_shared_memory();
         if !self.data.starts_with(self.home.path()) {
             // The disk is the test's; it may be gone already.
@@ -305,24 +252,27 @@ impl Drop for Server {
 /// Without the password.
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PostgreSQL {} on port {}", self.major, self.port)
+        write!(f, "PostgreSQL {} on port {}", self.major, self.port())
     }
 }
 
-pub(super) fn new_password() -> String {
-    random::<16>().iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string");
-        text
-    })
-}
-
-/// A port that nobody has now. It lies below those that the system gives to outgoing connections, so that a server finds it
-/// free again when it starts again.
-fn free_port() -> u16 {
-    until("a free port", || {
-        let port = 15_000 + u16::from_ne_bytes(random()) % 17_000;
-        TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
-    })
+/// How the programs in `bin` serve what is in `data`, and when they do.
+fn how(bin: &Path, data: &Path) -> How {
+    let (program, told, data) = (bin.join("postgres"), data.join("postmaster.pid"), data.to_owned());
+    How {
+        command: Box::new(move |port| {
+            let mut command = as_server(&program);
+            command.arg("-D").arg(&data).arg("-p").arg(port.to_string());
+            command
+        }),
+        ready: Box::new(move |pid, _| {
+            let told = fs::read_to_string(&told).unwrap_or_default();
+            let mut lines = told.lines();
+            // A file that a killed server left names another process.
+            let ours = lines.next() == Some(&pid.to_string());
+            ours && lines.nth(6).is_some_and(|state| state.trim() == "ready")
+        }),
+    }
 }
 
 fn percent_encoded(text: &str) -> String {

@@ -22,9 +22,9 @@ extendedKeyUsage = serverAuth
 subjectAltName = DNS:localhost, IP:127.0.0.1
 ";
 
-/// Puts `server.crt` and `server.key` into the data folder, and the authority's certificate, which anyone may read, into
-/// `home`.
-pub(super) fn create(data: &Path, home: &Path) -> PathBuf {
+/// Puts `server.crt` and `server.key` into the data folder of a server that runs as `account`, and the authority's
+/// certificate, which anyone may read, into `home`.
+pub(crate) fn create(data: &Path, home: &Path, account: Option<Account>) -> PathBuf {
     let files = crate::folder();
     let openssl = |args: &[&str]| run(Command::new("openssl").args(args).current_dir(files.path()));
     fs::write(files.path().join("config"), CONFIG).expect("room");
@@ -42,7 +42,7 @@ pub(super) fn create(data: &Path, home: &Path) -> PathBuf {
         let to = data.join(name);
         fs::copy(files.path().join(name), &to).expect("room");
         fs::set_permissions(&to, Permissions::from_mode(mode)).expect("it is ours");
-        if let Some(account) = Account::postgres() {
+        if let Some(account) = account {
             account.own(&to);
         }
     }
