@@ -1,10 +1,11 @@
 //! Blob Storage where Azurite has nothing: versions, locks, copies from URLs, thawing that takes time, and faults. All on a
-//! fake of our own, `support::azure_fake`, so it proves what our side does with what the service is documented to answer.
+//! fake of our own, `azure_fake`, so it proves what our side does with what the service is documented to answer.
 
-mod support;
+mod azure_fake;
 
 use std::sync::Arc;
 
+use azure_fake::{Account, AzureFake, Fault};
 use backstay::ErrorKind;
 use backstay::azure::BlobStore;
 use backstay::doctor::Health;
@@ -15,7 +16,6 @@ use backstay::store::{
 use backstay_testkit::conformance;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use support::azure_fake::{Account, AzureFake, Fault};
 
 fn key(name: &str) -> Key {
     name.parse().expect("a key")

@@ -6,8 +6,6 @@ pub mod acts;
 pub mod archived;
 #[cfg(feature = "azure")]
 pub mod azure;
-#[cfg(feature = "azure")]
-pub mod azure_fake;
 pub mod dead;
 pub mod gate;
 pub mod lines;

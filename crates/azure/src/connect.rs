@@ -1,6 +1,7 @@
 //! Who it is, and where the account is.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -117,6 +118,14 @@ impl Credential {
             Kind::Sas(_) | Kind::SharedKey(_) => return Ok(None),
         };
         made.map(Some).map_err(|error| format!("{self}: {}", crate::wire::causes(&error)))
+    }
+}
+
+/// Whether it is this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host_str().map(|host| host.trim_matches(['[', ']'])) {
+        Some("localhost") => true,
+        host => host.and_then(|host| host.parse::<IpAddr>().ok()).is_some_and(|ip| ip.is_loopback()),
     }
 }
 

@@ -1,7 +1,4 @@
-//! Azure for Backstay: Blob Storage as a store.
-//!
-//! [`BlobStore`] keeps a vault in one container. [`Credential`] says who it is, [`RoleDefinition`] what each role of a vault
-//! has to be allowed, and [`BlobStore::doctor`] what is wrong with the set-up.
+#![doc = include_str!("../README.md")]
 
 mod blob;
 mod connect;

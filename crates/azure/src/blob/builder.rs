@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::copy::Source;
 use super::meta::CLASSES;
 use super::{API_VERSION, BlobStore, Inner};
-use crate::connect::{Credential, Kind};
+use crate::connect::{Credential, Kind, is_loopback};
 use crate::connection_string;
 use crate::extra::AddExtra;
 use crate::shared_key::SharedKey;
@@ -256,8 +256,7 @@ impl BlobStoreBuilder {
             );
             url.set_query(None);
         }
-        let loopback =
-            host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()) || host == "[::1]";
+        let loopback = is_loopback(&url);
         match (url.scheme(), &self.credential) {
             ("https", _) => {}
             ("http", Some(Credential(Kind::Sas(_) | Kind::SharedKey(_)))) if loopback => {}

@@ -13,6 +13,7 @@ use backstay_core::store::{Key, Location, ObjectMeta, Operation, PutOptions};
 use backstay_core::{ErrorKind, Result, Secret};
 
 use super::{API_VERSION, BlobStore, meta, told};
+use crate::connect::is_loopback;
 use crate::error::code;
 use crate::wire::Wire;
 
@@ -32,8 +33,10 @@ pub(super) struct Source {
 impl Source {
     /// None if the URL is none.
     pub(super) fn new(url: &str, sas: &Secret<String>) -> Option<Self> {
-        let url =
-            Url::parse(url).ok().filter(|url| matches!(url.scheme(), "https" | "http") && url.query().is_none())?;
+        let url = Url::parse(url).ok().filter(|url| url.query().is_none())?;
+        if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
+            return None;
+        }
         let sas = sas.expose().trim().trim_start_matches('?').to_owned();
         Some(Self { place: url.as_str().trim_end_matches('/').to_owned(), sas: Secret::new(sas) })
     }
@@ -78,12 +81,14 @@ impl BlobStore {
         if reader.size > ONE_CALL {
             return self.copy_blocks(&reader, to, options).await;
         }
-        let mut all = BlockBlobClientUploadBlobFromUrlOptions::default();
-        all.if_none_match = terms.create.then(|| "*".into());
-        all.source_if_match = Some(reader.etag.clone().into());
-        all.copy_source_authorization = reader.authorization.clone();
-        all.tier = terms.tier;
-        all.blob_tags_string = terms.tags;
+        let all = BlockBlobClientUploadBlobFromUrlOptions {
+            if_none_match: terms.create.then(|| "*".into()),
+            source_if_match: Some(reader.etag.clone().into()),
+            copy_source_authorization: reader.authorization.clone(),
+            tier: terms.tier,
+            blob_tags_string: terms.tags,
+            ..Default::default()
+        };
         let blob = self.blob(to).block_blob_client();
         match blob.upload_blob_from_url(reader.url.clone(), Some(all)).await {
             Ok(answer) => {
@@ -105,23 +110,26 @@ impl BlobStore {
         while (blocks.len() as u64) * BLOCK < reader.size {
             let at = blocks.len() as u64 * BLOCK;
             let id = [&attempt[..], &(blocks.len() as u32).to_be_bytes()].concat();
-            let mut one = BlockBlobClientStageBlockFromUrlOptions::default();
-            one.source_range = Some(HttpRange::new(at, BLOCK.min(reader.size - at)));
-            one.source_if_match = Some(reader.etag.clone().into());
-            one.copy_source_authorization = reader.authorization.clone();
+            let one = BlockBlobClientStageBlockFromUrlOptions {
+                source_range: Some(HttpRange::new(at, BLOCK.min(reader.size - at))),
+                source_if_match: Some(reader.etag.clone().into()),
+                copy_source_authorization: reader.authorization.clone(),
+                ..Default::default()
+            };
             match blob.stage_block_from_url(&id, 0, reader.url.clone(), Some(one)).await {
                 Ok(_) => blocks.push(id),
                 Err(error) if cannot(&error) => return Ok(None),
                 Err(error) => return Err(self.failed(operation, to, &error)),
             }
         }
-        let mut list = BlockLookupList::default();
-        list.uncommitted = Some(blocks);
+        let list = BlockLookupList { uncommitted: Some(blocks), ..Default::default() };
         let list = RequestContent::try_from(list).map_err(|error| self.placed(operation, told(&error)))?;
-        let mut commit = BlockBlobClientCommitBlockListOptions::default();
-        commit.if_none_match = terms.create.then(|| "*".into());
-        commit.tier = terms.tier;
-        commit.blob_tags_string = terms.tags;
+        let commit = BlockBlobClientCommitBlockListOptions {
+            if_none_match: terms.create.then(|| "*".into()),
+            tier: terms.tier,
+            blob_tags_string: terms.tags,
+            ..Default::default()
+        };
         let answer = blob.commit_block_list(list, Some(commit)).await;
         let answer = answer.map_err(|error| self.refused(operation, to, options.mode, &error))?;
         let meta = meta::of_headers(to, reader.size, answer.headers());

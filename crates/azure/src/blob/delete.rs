@@ -27,8 +27,10 @@ impl BlobStore {
     async fn delete_key(&self, key: &Key) -> Result<()> {
         match self.delete_call(key, BlobClientDeleteOptions::default()).await {
             Err(error) if code(&error) == Some("SnapshotsPresent") => {
-                let mut all = BlobClientDeleteOptions::default();
-                all.delete_snapshots = Some(DeleteSnapshotsOptionType::Include);
+                let all = BlobClientDeleteOptions {
+                    delete_snapshots: Some(DeleteSnapshotsOptionType::Include),
+                    ..Default::default()
+                };
                 self.gone(key, self.delete_call(key, all).await, Operation::Delete)
             }
             answer => self.gone(key, answer, Operation::Delete),
@@ -37,11 +39,7 @@ impl BlobStore {
 
     /// Deletes one version for good. The current one is made an older one first: the service deletes no other.
     pub(super) async fn delete_version(&self, key: &Key, version: &VersionId, operation: Operation) -> Result<()> {
-        let of_version = || {
-            let mut options = BlobClientDeleteOptions::default();
-            options.version_id = Some(version.0.clone());
-            options
-        };
+        let of_version = || BlobClientDeleteOptions { version_id: Some(version.0.clone()), ..Default::default() };
         match self.delete_call(key, of_version()).await {
             Err(error) if code(&error) == Some("OperationNotAllowedOnRootBlob") => {
                 let current = match self.head_blob(key, Some(version), operation).await {
@@ -49,9 +47,11 @@ impl BlobStore {
                     Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
                     Err(error) => return Err(error),
                 };
-                let mut options = BlobClientDeleteOptions::default();
-                // Only this one: somebody may have put another since.
-                options.if_match = current.etag.as_deref().map(|etag| quoted(etag).into());
+                let options = BlobClientDeleteOptions {
+                    // Only this one: somebody may have put another since.
+                    if_match: current.etag.as_deref().map(|etag| quoted(etag).into()),
+                    ..Default::default()
+                };
                 match self.delete_call(key, options).await {
                     // Another one is the current version by now.
                     Err(error) if told(&error).kind() == ErrorKind::Conflict => {}
@@ -67,13 +67,11 @@ impl BlobStore {
         self.blob(key).delete(Some(options)).await.map(drop)
     }
 
-    /// Absent is success, but for the container.
+    /// An absent blob is success; an absent container or account is not.
     fn gone(&self, key: &Key, answer: azure_core::Result<()>, operation: Operation) -> Result<()> {
         match answer {
             Ok(()) => Ok(()),
-            Err(error) if told(&error).kind() == ErrorKind::NotFound && code(&error) != Some("ContainerNotFound") => {
-                Ok(())
-            }
+            Err(error) if code(&error) == Some("BlobNotFound") => Ok(()),
             Err(error) => Err(self.failed(operation, key, &error)),
         }
     }

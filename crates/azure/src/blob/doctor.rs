@@ -12,7 +12,7 @@ use super::meta::{header, quoted};
 use super::put::expiry;
 use super::unfinished::of_etag;
 use super::{BlobStore, told};
-use crate::error::{code, is_status};
+use crate::error::is_status;
 
 /// How long the probe's lock would hold if it did, and nobody could lift it.
 const PROBE_LOCK: std::time::Duration = std::time::Duration::from_secs(60);
@@ -42,21 +42,18 @@ impl BlobStore {
             Ok(answer) => answer,
             Err(error) => {
                 let told = told(&error);
+                let listed = self.list(&Prefix::all(), &ListOptions::default()).try_next().await.is_ok();
                 match told.kind() {
-                    ErrorKind::Denied if is_status(&error, 403) && code(&error) != Some("AuthenticationFailed") => {
-                        report.unknown(
-                            "container",
-                            told.to_string(),
-                            "allow Microsoft.Storage/.../containers/read, or a SAS with sr=c",
-                        )
-                    }
-                    ErrorKind::NotFound => {
-                        report.critical(
-                            "container",
-                            told.to_string(),
-                            "BlobStore::create_container, or az storage container create",
-                        );
-                    }
+                    ErrorKind::Denied if listed => report.unknown(
+                        "container",
+                        format!("it can be listed and not looked at: {told}"),
+                        "allow Microsoft.Storage/storageAccounts/blobServices/containers/read",
+                    ),
+                    ErrorKind::NotFound => report.critical(
+                        "container",
+                        told.to_string(),
+                        "BlobStore::create_container, or az storage container create",
+                    ),
                     _ => report.critical("container", told.to_string(), "check account, endpoint and credential"),
                 }
                 return None;
@@ -225,15 +222,17 @@ impl BlobStore {
                     Err(error) => return Err(told(&error)),
                 }
             }
-            None => delete.if_match = made.etag.as_ref().map(|etag| quoted(&etag.to_string()).into()),
+            None => delete.if_match = made.etag.as_ref().map(|etag| quoted(etag.as_ref()).into()),
         }
         match blob.delete(Some(delete)).await {
             Ok(_) => return Ok(false),
             Err(error) if told(&error).kind() == ErrorKind::Locked => {}
             Err(error) => return Err(told(&error)),
         }
-        let mut lift = azure_storage_blob::models::BlobClientDeleteImmutabilityPolicyOptions::default();
-        lift.version_id = version.clone();
+        let lift = azure_storage_blob::models::BlobClientDeleteImmutabilityPolicyOptions {
+            version_id: version.clone(),
+            ..Default::default()
+        };
         blob.delete_immutability_policy(Some(lift)).await.map_err(|error| told(&error))?;
         match version {
             Some(version) => self.delete_version(&key, &VersionId(version), Operation::Delete).await?,

@@ -72,9 +72,11 @@ impl BlobStore {
         range: Option<Range<u64>>,
         etag: Option<&str>,
     ) -> Result<BlobClientDownloadResult> {
-        let mut options = BlobClientDownloadOptions::default();
-        options.partition_size = NonZero::new(AT_ONCE);
-        options.parallel = NonZero::new(1);
+        let mut options = BlobClientDownloadOptions {
+            partition_size: NonZero::new(AT_ONCE),
+            parallel: NonZero::new(1),
+            ..Default::default()
+        };
         options.range =
             range.clone().map(|range| (range.start..range.end.min(range.start.saturating_add(AT_ONCE as u64))).into());
         options.if_match = etag.map(|etag| meta::quoted(etag).into());

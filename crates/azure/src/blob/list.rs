@@ -103,9 +103,11 @@ impl Listing {
     }
 
     fn pages(&self, from: Option<String>) -> Result<Pages> {
-        let mut options = BlobContainerClientListBlobsOptions::default();
-        options.prefix = Some(self.prefix.as_str().to_owned()).filter(|prefix| !prefix.is_empty());
-        options.include = Some(self.include.clone()).filter(|include| !include.is_empty());
+        let mut options = BlobContainerClientListBlobsOptions {
+            prefix: Some(self.prefix.as_str().to_owned()).filter(|prefix| !prefix.is_empty()),
+            include: Some(self.include.clone()).filter(|include| !include.is_empty()),
+            ..Default::default()
+        };
         let mut extra = Extra::default();
         if self.options.folders {
             // The service folds, the SDK does not ask it to.

@@ -24,14 +24,15 @@ impl BlobStore {
                 let error = Error::new(ErrorKind::Locked, "a lock is never weakened").with("there", there);
                 return Err(self.placed(operation, error).with("key", key));
             }
-            let mut options = BlobClientSetImmutabilityPolicyOptions::default();
-            options.immutability_policy_mode = Some(mode_of(lock));
-            options.version_id = version.clone();
+            let options = BlobClientSetImmutabilityPolicyOptions {
+                immutability_policy_mode: Some(mode_of(lock)),
+                version_id: version.clone(),
+                ..Default::default()
+            };
             blob.set_immutability_policy(&expiry(until)?, Some(options)).await.map_err(failed)?;
         }
         if lock.hold && !there.hold {
-            let mut options = BlobClientSetLegalHoldOptions::default();
-            options.version_id = version;
+            let options = BlobClientSetLegalHoldOptions { version_id: version, ..Default::default() };
             blob.set_legal_hold(true, Some(options)).await.map_err(failed)?;
         }
         Ok(())

@@ -86,8 +86,10 @@ impl BlobStore {
         version: Option<&VersionId>,
         operation: Operation,
     ) -> Result<(ObjectMeta, Headers)> {
-        let mut options = BlobClientGetPropertiesOptions::default();
-        options.version_id = version.map(|VersionId(id)| id.clone());
+        let options = BlobClientGetPropertiesOptions {
+            version_id: version.map(|VersionId(id)| id.clone()),
+            ..Default::default()
+        };
         let answer = self.blob(key).get_properties(Some(options)).await;
         let answer = answer.map_err(|error| self.failed(operation, key, &error))?;
         let headers = answer.headers().clone();

@@ -18,7 +18,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::meta::{self, CLASSES};
 use super::{BlobStore, told};
-use crate::error::is_status;
+use crate::error::{code, is_status};
 use crate::extra::Extra;
 
 /// So much is hashed where it is asked for; more goes to a thread of its own.
@@ -125,7 +125,7 @@ impl BlobStore {
             Ok(answer) => meta::header(answer.headers(), "date").map(str::to_owned),
             Err(error) => match error.kind() {
                 azure_core::error::ErrorKind::HttpResponse { raw_response: Some(refusal), .. }
-                    if told(error).kind() == ErrorKind::Denied && is_status(error, 403) =>
+                    if is_status(error, 403) && code(error).is_some_and(|code| code.starts_with("Authorization")) =>
                 {
                     meta::header(refusal.headers(), "date").map(str::to_owned)
                 }

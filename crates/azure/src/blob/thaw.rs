@@ -31,9 +31,11 @@ impl BlobStore {
         if blob.class.as_deref() != Some("Archive") {
             return Ok(ThawState::Ready(None));
         }
-        let mut options = BlobClientSetTierOptions::default();
-        options.rehydrate_priority = priority;
-        options.version_id = what.version.as_ref().map(|version| version.0.clone());
+        let options = BlobClientSetTierOptions {
+            rehydrate_priority: priority,
+            version_id: what.version.as_ref().map(|version| version.0.clone()),
+            ..Default::default()
+        };
         let tier = CLASSES.iter().find(|(name, _)| *name == self.0.thaw_to).map(|(_, tier)| tier.clone());
         let tier = tier.ok_or_else(|| Error::new(ErrorKind::Other, "the tier to thaw to is none"))?;
         match self.blob(key).set_tier(tier, Some(options)).await {

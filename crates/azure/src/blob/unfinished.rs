@@ -66,11 +66,9 @@ impl BlobStore {
                 });
             }
         }
-        let mut list = BlockLookupList::default();
-        list.uncommitted = Some(Vec::new());
+        let list = BlockLookupList { uncommitted: Some(Vec::new()), ..Default::default() };
         let list = RequestContent::try_from(list).map_err(&failed)?;
-        let mut create = BlockBlobClientCommitBlockListOptions::default();
-        create.if_none_match = Some("*".into());
+        let create = BlockBlobClientCommitBlockListOptions { if_none_match: Some("*".into()), ..Default::default() };
         let made = match blob.block_blob_client().commit_block_list(list, Some(create)).await {
             Ok(made) => made,
             // There is a blob, so the upload has ended, this way or that.
@@ -102,9 +100,7 @@ impl BlobStore {
 
 /// A delete of the blob with this etag alone.
 pub(super) fn of_etag(etag: &str) -> BlobClientDeleteOptions<'static> {
-    let mut options = BlobClientDeleteOptions::default();
-    options.if_match = Some(quoted(etag).into());
-    options
+    BlobClientDeleteOptions { if_match: Some(quoted(etag).into()), ..Default::default() }
 }
 
 impl Both {

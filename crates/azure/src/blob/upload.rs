@@ -108,8 +108,10 @@ impl Upload for BlobUpload {
         missing.fetch_add(1, Ordering::Relaxed);
         let hashed = self.hash(data.clone());
         Box::pin(async move {
-            let mut options = BlockBlobClientStageBlockOptions::default();
-            options.transactional_content_md5 = Some(md5_of(data.clone()).await?.to_vec());
+            let options = BlockBlobClientStageBlockOptions {
+                transactional_content_md5: Some(md5_of(data.clone()).await?.to_vec()),
+                ..Default::default()
+            };
             // The memory of a part is free when its future ends, so nothing may hold it on.
             let _ended = hashed.await;
             let blob = store.blob(&key).block_blob_client();
@@ -129,19 +131,23 @@ impl Upload for BlobUpload {
             Some(whole) => joined(whole.await),
             None => Md5::new(),
         };
-        let mut blocks = BlockLookupList::default();
-        // Blocks that are staged, and none that another content is made of.
-        blocks.uncommitted = Some((0..self.parts).map(|part| self.block_id(part)).collect());
+        let blocks = BlockLookupList {
+            // Blocks that are staged, and none that another content is made of.
+            uncommitted: Some((0..self.parts).map(|part| self.block_id(part)).collect()),
+            ..Default::default()
+        };
         let blocks = RequestContent::try_from(blocks).map_err(|error| self.error(super::told(&error)))?;
-        let mut options = BlockBlobClientCommitBlockListOptions::default();
-        options.if_none_match = self.terms.create.then(|| "*".into());
-        options.blob_content_md5 = Some(whole.finalize().to_vec());
-        options.blob_content_type = Some("application/octet-stream".to_owned());
-        options.tier = self.terms.tier.clone();
-        options.immutability_policy_expiry = self.terms.until;
-        options.immutability_policy_mode = self.terms.mode;
-        options.legal_hold = self.terms.hold;
-        options.blob_tags_string = self.terms.tags.clone();
+        let options = BlockBlobClientCommitBlockListOptions {
+            if_none_match: self.terms.create.then(|| "*".into()),
+            blob_content_md5: Some(whole.finalize().to_vec()),
+            blob_content_type: Some("application/octet-stream".to_owned()),
+            tier: self.terms.tier.clone(),
+            immutability_policy_expiry: self.terms.until,
+            immutability_policy_mode: self.terms.mode,
+            legal_hold: self.terms.hold,
+            blob_tags_string: self.terms.tags.clone(),
+            ..Default::default()
+        };
         let answer = self.store.blob(&self.key).block_blob_client().commit_block_list(blocks, Some(options)).await;
         let answer = match answer {
             Ok(answer) => answer,
