@@ -95,6 +95,13 @@ async fn on_a_fake_a_version_is_deleted_for_good_and_no_other() {
     assert_eq!(past.get_bytes(&key("a"), 10).await.expect("there"), "old");
     store.delete(&[ObjectRef::version(key("a"), old)]).await.expect("answered").remove(0).result.expect("gone");
     assert!(names(&store, "", &ListOptions::versions()).await.is_empty());
+
+    // Somebody puts another one just before ours is made an older one: theirs stays the newest.
+    let ours = store.put_new(&key("a"), "ours").await.expect("room").version.expect("a version");
+    fake.account().faults.extend([Fault::Good, Fault::Good, Fault::Raced("vault/a", "theirs")]);
+    store.delete(&[ObjectRef::version(key("a"), ours)]).await.expect("answered").remove(0).result.expect("gone");
+    assert_eq!(store.get_bytes(&key("a"), 10).await.expect("there"), "theirs");
+    assert_eq!(names(&store, "", &ListOptions::versions()).await, ["a"]);
 }
 
 #[tokio::test]
@@ -206,6 +213,10 @@ async fn on_a_fake_a_hold_and_a_policy_only_grow() {
     weak.bypassable = true;
     let strict = Lock::until(now + std::time::Duration::from_secs(600));
     store.protect(&key("a").into(), &weak).await.expect("locked");
+    // The service itself would take it: this mode can be shortened.
+    let mut shorter = Lock::until(now + std::time::Duration::from_secs(60));
+    shorter.bypassable = true;
+    assert_eq!(store.protect(&key("a").into(), &shorter).await.expect_err("shorter").kind(), ErrorKind::Locked);
     store.protect(&key("a").into(), &strict).await.expect("locked harder");
     assert_eq!(store.protect(&key("a").into(), &weak).await.expect_err("weaker").kind(), ErrorKind::Locked);
     let mut hold = Lock::default();

@@ -42,6 +42,8 @@ pub enum Fault {
     Cut,
     /// A body is answered with this much of it, and a length that agrees.
     Short(usize),
+    /// Somebody else puts this content under this name first.
+    Raced(&'static str, &'static str),
 }
 
 /// The versions of a name, the oldest first.
@@ -97,6 +99,13 @@ impl Account {
         blob.version(None).expect("it has content").claimed = Some(size);
     }
 
+    /// Somebody else puts something.
+    fn put(&mut self, name: &str, content: &str) {
+        let (method, path) = ("PUT".to_owned(), name.to_owned());
+        let put = Request { method, path, query: BTreeMap::new(), headers: BTreeMap::new(), body: Vec::new() };
+        self.create(&put, content.into(), None);
+    }
+
     /// What was asked to be thawed is thawed now.
     pub fn thaw_all(&mut self) {
         for version in self.blobs.values_mut().flat_map(|blob| &mut blob.versions) {
@@ -121,6 +130,10 @@ impl Account {
                 Answer::error(status, code)
             }
             Fault::Cut => return None,
+            Fault::Raced(name, content) => {
+                self.put(name, content);
+                self.handle(&request)
+            }
             Fault::Short(left) => {
                 let mut answer = self.handle(&request);
                 answer.body.truncate(left);

@@ -55,7 +55,7 @@ impl Account {
         }
     }
 
-    fn create(&mut self, request: &Request, data: Vec<u8>, claimed: Option<u64>) -> Answer {
+    pub(super) fn create(&mut self, request: &Request, data: Vec<u8>, claimed: Option<u64>) -> Answer {
         let (versions, locks) = (self.versions, self.locks);
         self.serial += 1;
         let modified = SystemClock.now();

@@ -104,6 +104,16 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn an_error_leaves_without_the_url_that_it_is_about() {
+        let wire = Wire::new(Some(Secret::new("sig=SECRET".to_owned())));
+        // Nobody listens there.
+        let request = Request::new("http://127.0.0.1:1/box?comp=list".parse().unwrap(), azure_core::http::Method::Get);
+        let error = wire.execute_request(&request).await.err().unwrap();
+        assert!(matches!(error.kind(), ErrorKind::Connection));
+        assert!(!format!("{error:?} {error}").contains("SECRET"), "{error:?}");
+    }
+
     #[test]
     fn a_sas_is_in_no_debug() {
         assert!(!format!("{:?}", Wire::new(Some(Secret::new("sig=SECRET".to_owned())))).contains("SECRET"));
