@@ -4,6 +4,8 @@
 
 pub mod acts;
 pub mod archived;
+#[cfg(feature = "azure")]
+pub mod azure;
 pub mod dead;
 pub mod gate;
 pub mod lines;
