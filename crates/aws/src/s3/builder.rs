@@ -306,7 +306,8 @@ async fn look(shared: &mut Shared, versions: Option<bool>, locks: Option<bool>) 
 fn declared(told: Told, call: Call, bucket: &str, declared: Option<bool>) -> Result<bool> {
     let error = told.error(call, bucket, "");
     let denied = error.kind() == ErrorKind::Denied && error.context("credential").is_none();
-    if denied || error.kind() == ErrorKind::Unsupported {
+    // rclone answers 200, with a document that is about something else.
+    if denied || matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Other) {
         tracing::debug!(%error, "what the bucket can do was not seen; what was declared counts");
         return Ok(declared.unwrap_or(false));
     }
