@@ -21,10 +21,11 @@ impl Clock {
         Timestamp::from_second(now.as_second()).unwrap_or(now)
     }
 
-    /// Whether a request may be signed at `signed`. Time that [passed](Self::passed) is not in the clients' clocks, which
-    /// nobody advances, so it does not count.
+    /// Whether a request may be signed at `signed`. A client may have seen of the time that [passed](Self::passed) all,
+    /// some or nothing: nobody moves its clock, but the SDK learns the server's time from the answers.
     pub(crate) fn accepts(&self, signed: Timestamp) -> bool {
-        (machine() + self.skew).duration_since(signed).abs() <= MAX_SKEW
+        let earliest = machine() + self.skew - MAX_SKEW;
+        (earliest..=earliest + self.passed + MAX_SKEW + MAX_SKEW).contains(&signed)
     }
 }
 

@@ -168,3 +168,26 @@ pub(crate) use tell_encryption;
 pub(crate) fn not_after(limit: &s3s::dto::Timestamp, made: jiff::Timestamp) -> bool {
     made <= from_s3(limit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bucket::Bucket;
+
+    #[test]
+    fn a_condition_conflicts_with_one_under_way() {
+        let shared = Arc::new(Shared::default());
+        let create = Conditions { none: Some(ETagCondition::Any), some: None };
+        for (bucket, conflicts) in [(Bucket::unversioned(), false), (Bucket::unversioned().conflicts(), true)] {
+            let stored = Stored::new(bucket, jiff::Timestamp::UNIX_EPOCH);
+            shared.world().buckets.insert("b".to_owned(), stored);
+            let first = create.begin(&shared, "b", "k").unwrap();
+            assert!(create.begin(&shared, "b", "other").is_ok());
+            let second = create.begin(&shared, "b", "k").map(drop).map_err(|error| error.code().as_str().to_owned());
+            assert_eq!(second.err(), conflicts.then(|| "ConditionalRequestConflict".to_owned()));
+            assert!(Conditions::default().begin(&shared, "b", "k").unwrap().is_none());
+            drop(first);
+            assert!(create.begin(&shared, "b", "k").is_ok());
+        }
+    }
+}

@@ -148,7 +148,8 @@ impl Server {
     }
 
     /// From now on the server's clock is ahead of its clients' by this, or behind them if it is negative. More than 15
-    /// minutes, and signatures are refused with `RequestTimeTooSkewed`.
+    /// minutes, and signatures are refused with `RequestTimeTooSkewed`. (The SDK learns the server's time from any answer
+    /// and signs by it from then on, so that each of its clients sees a skew once.)
     pub fn skew(&self, ahead: SignedDuration) {
         self.shared.world().clock.skew = ahead;
     }
