@@ -192,6 +192,35 @@ async fn a_read_that_breaks_off_goes_on_or_fails() {
     fails(ErrorKind::Conflict, &["acme", "not the one that was meant"], rest).await;
 }
 
+/// The first attempt made the object and its answer was lost; the second finds the key taken. Whose it is cannot be known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_create_whose_answer_was_lost_is_unsure_and_there() {
+    let server = Versitygw::start();
+    make(&server, &[("acme", Kind::Plain)]);
+    let proxy = Proxy::to(server.port());
+    let through = builder(&server, "acme").endpoint(server.endpoint_by(proxy.port()));
+    let store = through.build().await.expect("it answers");
+    let up_again = async || {
+        while !proxy.is_cut() {
+            tokio::task::yield_now().await;
+        }
+        proxy.resume();
+    };
+    proxy.cut_after(1);
+    let a = key("a");
+    let (put, ()) = tokio::join!(store.put_new(&a, "ours"), up_again());
+    fails(ErrorKind::Unavailable, &["acme", "answer was lost", "then: conflict"], async { put }).await;
+    assert_eq!(read(&store, "a").await.expect("it is there"), "ours");
+    let mut upload = store.upload(&key("b"), &PutOptions::default()).await.expect("it begins");
+    upload.part(Bytes::from_static(b"ours")).await.expect("a part");
+    proxy.cut_after(1);
+    // A server may answer the second as the first.
+    if let (Err(error), ()) = tokio::join!(upload.complete(), up_again()) {
+        fails::<()>(ErrorKind::Unavailable, &["acme", "answer was lost"], async { Err(error) }).await;
+    }
+    assert_eq!(read(&store, "b").await.expect("it is there"), "ours");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_an_object_and_too_long_a_key_is_none() {
     for (server, name) in [(&*Versitygw::start(), "versitygw"), (&*Minio::start(), "minio")] {

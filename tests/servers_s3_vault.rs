@@ -119,7 +119,7 @@ async fn a_local_vault_is_copied_into_a_bucket_and_restores_from_there() {
         .origin(keyring.vault_id().clone(), keyring.allowed_signers());
     let replica = replica.build().await.expect("it opens");
     let report = Replicator::new(vault, replica.clone()).plan().await.expect("a plan").apply().await.expect("copied");
-    assert_eq!(report.copied, [id.clone()]);
+    assert_eq!(report.copied, std::slice::from_ref(&id));
     drop(folder);
     assert!(restored(&replica, &id).await.expect("it restores")[0].1 == large, "other bytes came back");
 }

@@ -9,6 +9,8 @@ pub mod azure;
 pub mod dead;
 pub mod gate;
 pub mod lines;
+#[cfg(feature = "aws")]
+pub mod own_s3;
 pub mod pair;
 #[cfg(feature = "postgres")]
 pub mod postgres;

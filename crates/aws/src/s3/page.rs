@@ -1,5 +1,7 @@
 //! One page of a listing.
 
+use std::cmp::Reverse;
+
 use aws_sdk_s3::types::EncodingType;
 use backstay_core::store::{Key, ListEntry, ListOptions, ObjectMeta, Prefix, VersionId};
 use backstay_core::{ErrorKind, Result};
@@ -54,6 +56,18 @@ impl Line {
         name
     }
 
+    fn is_marker(&self) -> bool {
+        matches!(self, Self::Object(_, found) if found.is_marker)
+    }
+
+    /// Less for what is newer.
+    fn age(&self) -> Option<(bool, Reverse<Timestamp>)> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Object(_, found) => Some((found.is_old, Reverse(found.modified))),
+        }
+    }
+
     /// The entry, if the name is a key or a prefix.
     pub(super) fn entry(self) -> Option<ListEntry> {
         match self {
@@ -70,6 +84,18 @@ impl Found {
         (meta.latest, meta.delete_marker) = (!self.is_old, self.is_marker);
         meta
     }
+}
+
+/// Amazon lists versions and delete markers among each other, the newest of each key first. Some servers list all versions
+/// and then all markers: those are put where they belong, by the times that are told.
+fn interleaved(mut lines: Vec<Line>) -> Vec<Line> {
+    let first_marker = lines.iter().position(Line::is_marker).unwrap_or(lines.len());
+    let (versions, markers) = lines.split_at(first_marker);
+    let sorted = |lines: &[Line]| lines.is_sorted_by(|a, b| a.name() <= b.name());
+    if markers.iter().all(Line::is_marker) && sorted(versions) && sorted(markers) && !sorted(&lines) {
+        lines.sort_by(|a, b| a.name().cmp(b.name()).then_with(|| a.age().cmp(&b.age())));
+    }
+    lines
 }
 
 /// In the order of the names; folders stand where their names do.
@@ -164,7 +190,7 @@ impl S3Store {
             return Err(self.fault(LIST_VERSIONS, ErrorKind::Other, message, "").with("prefix", prefix));
         }
         let folders = page.common_prefixes().iter().map(|folder| name(folder.prefix()).map(Line::Folder));
-        let lines = merged(lines, folders.collect::<Result<_>>()?);
+        let lines = merged(interleaved(lines), folders.collect::<Result<_>>()?);
         let next = match (page.is_truncated(), page.next_key_marker()) {
             (Some(true), Some(key)) => {
                 let version = page.next_version_id_marker().filter(|id| !id.is_empty()).map(str::to_owned);
@@ -191,5 +217,38 @@ impl S3Store {
     pub(super) fn endless(&self, call: Call, prefix: &str) -> backstay_core::Error {
         let message = "the server says that there is more, and not where";
         self.fault(call, ErrorKind::Other, message, "").with("prefix", prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(name: &str, second: i64, is_old: bool, is_marker: bool) -> Line {
+        let modified = Timestamp::from_second(second).unwrap();
+        Line::Object(name.to_owned(), Found { modified, is_old, is_marker, ..Found::default() })
+    }
+
+    fn told(lines: &[Line]) -> Vec<(&str, bool)> {
+        lines.iter().map(|line| (line.name(), line.is_marker())).collect()
+    }
+
+    #[test]
+    fn markers_that_come_after_all_versions_are_put_to_their_keys() {
+        let lines = vec![
+            line("a", 3, false, false),
+            line("a", 1, true, false),
+            line("b", 1, true, false),
+            line("a", 2, true, true),
+            line("b", 2, false, true),
+        ];
+        let expected = [("a", false), ("a", true), ("a", false), ("b", true), ("b", false)];
+        assert_eq!(told(&interleaved(lines)), expected);
+    }
+
+    #[test]
+    fn an_order_that_is_none_stays_as_it_is_told() {
+        let lines = vec![line("b", 1, false, false), line("a", 1, false, false), line("a", 2, false, true)];
+        assert_eq!(told(&interleaved(lines)), [("b", false), ("a", false), ("a", true)]);
     }
 }

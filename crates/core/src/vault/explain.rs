@@ -149,3 +149,18 @@ impl Upload for ExplainedUpload {
         self.upload.abort().await.map_err(|error| explain(error, Right::Delete, self.key.as_str()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_have_nothing_to_say_to_a_credential_that_was_not_accepted() {
+        let denied = || Error::new(ErrorKind::Denied, "no").advise("the store's own advice");
+        let lacking = explain(denied(), Right::Create, "items/a");
+        assert_eq!(lacking.context("right"), Some("create items/"));
+        assert!(!lacking.to_string().contains("own advice"), "{lacking}");
+        let expired = explain(denied().with("credential", "not accepted"), Right::Create, "items/a");
+        assert!(expired.to_string().contains("own advice"), "{expired}");
+    }
+}

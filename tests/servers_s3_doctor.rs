@@ -1,0 +1,127 @@
+//! What the doctor sees of a bucket, and what the set-up makes right.
+
+mod support;
+
+use backstay::aws::{Encryption, RolePolicy, S3Store, SetupStep};
+use backstay::doctor::Health;
+use backstay::vault::Role;
+use backstay_test_s3::{Bucket, Server};
+use backstay_test_servers::moto::Moto;
+use backstay_test_servers::s3::Versitygw;
+use support::own_s3;
+use support::s3::{Kind, boto, builder, make};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_bucket_is_made_right_by_a_plan() {
+    let server = Server::start();
+    server.create_bucket("acme", Bucket::unversioned());
+    let store = own_s3::open(&server, "acme").await;
+    let report = store.doctor().await.expect("it can be asked");
+    // As on AWS a new bucket is encrypted, and closed to the public.
+    for subject in ["encryption", "public access"] {
+        assert_eq!(report.of(subject).map(|found| found.health), Some(Health::Fine), "{report}");
+    }
+    for subject in ["versions", "object lock", "lifecycle", "policy"] {
+        let found = report.of(subject).unwrap_or_else(|| panic!("{subject} is not told: {report}"));
+        assert!(found.health == Health::Missing && found.fix.is_some(), "{report}");
+    }
+
+    let plan = store.setup().await.expect("a plan");
+    assert_eq!(plan.steps, [SetupStep::KeepVersions, SetupStep::AllowLocks], "{plan}");
+    assert_eq!(store.doctor().await.expect("it can be asked"), report, "a plan has changed something");
+    let after = plan.without(SetupStep::AllowLocks).apply().await.expect("it is the administrator's");
+    assert_eq!(after.of("versions").map(|found| found.health), Some(Health::Fine), "{after}");
+    assert_eq!(after.of("object lock").map(|found| found.health), Some(Health::Missing), "{after}");
+    let rest = store.setup().await.expect("a plan");
+    assert_eq!(rest.steps, [SetupStep::AllowLocks]);
+    rest.apply().await.expect("it is the administrator's");
+    assert!(store.setup().await.expect("a plan").steps.is_empty(), "done twice it does something");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_deletes_what_is_in_use_is_a_risk() {
+    let server = Moto::start();
+    make(&server, &[("acme", Kind::Versioned)]);
+    let rule = |prefix: &str, action: &str| {
+        format!(
+            "s3.put_bucket_lifecycle_configuration(Bucket='acme', LifecycleConfiguration={{'Rules': [\
+             {{'ID': 'r', 'Status': 'Enabled', 'Filter': {{'Prefix': '{prefix}'}}, {action},\
+             'AbortIncompleteMultipartUpload': {{'DaysAfterInitiation': 8}}}}]}})"
+        )
+    };
+    let store = builder(&server, "acme").build().await.expect("the bucket is there");
+    boto(&server, &rule("", "'Expiration': {'Days': 30}"));
+    let report = store.doctor().await.expect("it can be asked");
+    assert!(report.of("lifecycle").is_some_and(|found| found.health == Health::Risky), "{report}");
+    boto(&server, &rule("items/", "'NoncurrentVersionExpiration': {'NoncurrentDays': 30}"));
+    let report = store.doctor().await.expect("it can be asked");
+    assert!(report.of("lifecycle").is_some_and(|found| found.health == Health::Fine), "{report}");
+}
+
+/// moto goes on using a key that is disabled; its state it tells as AWS does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_disabled_or_goes_is_critical() {
+    let server = Moto::start();
+    make(&server, &[("acme", Kind::Versioned)]);
+    let kms = "kms = boto3.client('kms')\n";
+    let key = boto(&server, &format!("{kms}print(kms.create_key()['KeyMetadata']['KeyId'])"));
+    let store = builder(&server, "acme").encryption(Encryption::kms(&key)).build().await.expect("the bucket is there");
+    let health = |report: &backstay::doctor::DoctorReport| report.of("key").map(|found| found.health);
+    let report = store.doctor().await.expect("it can be asked");
+    assert_eq!(health(&report), Some(Health::Fine), "{report}");
+    for (call, words) in
+        [("disable_key(", "Disabled"), ("schedule_key_deletion(PendingWindowInDays=7, ", "being deleted")]
+    {
+        boto(&server, &format!("{kms}kms.{call}KeyId='{key}')"));
+        let report = store.doctor().await.expect("it can be asked");
+        assert!(health(&report) == Some(Health::Critical) && report.to_string().contains(words), "{report}");
+    }
+    let gone = Encryption::kms("11111111-2222-3333-4444-555555555555");
+    let store = builder(&server, "acme").encryption(gone).build().await.expect("the bucket is there");
+    let report = store.doctor().await.expect("it can be asked");
+    assert_eq!(health(&report), Some(Health::Critical), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_class_or_an_encryption_that_is_dropped_in_silence_is_a_risk() {
+    let server = Server::start();
+    server.create_bucket("honest", Bucket::versioned());
+    server.create_bucket("drops", Bucket::versioned().drops_class().drops_encryption());
+    let asks = |bucket: &str| {
+        let builder = own_s3::builder(&server, bucket, server.keys()).classes(["STANDARD_IA"]);
+        builder.storage_class("STANDARD_IA").encryption(Encryption::s3()).build()
+    };
+    let report = asks("honest").await.expect("it opens").doctor().await.expect("it can be asked");
+    assert_eq!(report.of("what is asked for").map(|found| found.health), Some(Health::Fine), "{report}");
+    let report = asks("drops").await.expect("it opens").doctor().await.expect("it can be asked");
+    let found = report.of("what is asked for").expect("it is told");
+    assert!(found.health == Health::Risky && found.found.contains("class and the encryption"), "{report}");
+    assert!(server.keys_in("drops").is_empty(), "the probe is left");
+
+    // Neither does versitygw keep a class.
+    let gateway = Versitygw::start();
+    make(&gateway, &[("acme", Kind::Plain)]);
+    let store = builder(&gateway, "acme").classes(["STANDARD_IA"]).storage_class("STANDARD_IA").build().await;
+    let report = store.expect("it opens").doctor().await.expect("it can be asked");
+    assert!(report.of("what is asked for").is_some_and(|found| found.health == Health::Risky), "{report}");
+    // It has no default encryption of buckets either: that is told as unknown, not as fine.
+    assert!(report.of("encryption").is_some_and(|found| found.health == Health::Unknown), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_that_may_not_look_is_told_the_right_that_it_takes() {
+    let server = Server::start();
+    server.create_bucket("acme", Bucket::versioned());
+    let keys = server.user("writer");
+    server.allow(&keys, &RolePolicy::new(Role::Writer, "acme").identity().to_string());
+    let store: S3Store =
+        own_s3::builder(&server, "acme", &keys).versions(true).build().await.expect("it need not look");
+    let report = store.doctor().await.expect("it can be asked");
+    for (subject, right) in [("versions", "s3:GetBucketVersioning"), ("policy", "s3:GetBucketPolicy")] {
+        let found = report.of(subject).expect("it is told");
+        assert!(
+            found.health == Health::Unknown && found.fix.as_deref().is_some_and(|fix| fix.contains(right)),
+            "{report}"
+        );
+    }
+}

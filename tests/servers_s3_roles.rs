@@ -1,0 +1,241 @@
+//! Each role under the very policy that is rendered for it, on a server that judges by it.
+
+mod support;
+
+use backstay::aws::{RolePolicy, S3Store};
+use backstay::engine::Replicator;
+use backstay::store::{Key, ListEntry, ListOptions, Lock, ObjectRef, ObjectStore, Prefix, PutOptions};
+use backstay::vault::{Role, RoleKeys};
+use backstay::{Backstay, Depth, Error, ErrorKind, Keep, Keyring, LockMode, PointId, Tier, Vault};
+use backstay_test_s3::{Bucket, Keys, Op, Server};
+use backstay_testkit::mock::MockExporter;
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use jiff::{Timestamp, ToSpan as _};
+use support::own_s3::{builder, open};
+use support::restored;
+
+const BUCKET: &str = "acme";
+
+/// A part and more, so that it goes as an upload.
+fn large() -> Vec<u8> {
+    let mut state = 7_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..9 << 20).map(|_| next()).collect()
+}
+
+/// A vault in a bucket with versions and locks, made by an administrator.
+struct Place {
+    server: Server,
+    keyring: Keyring,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let server = Server::start();
+        server.create_bucket(BUCKET, Bucket::versioned().with_object_lock());
+        let keyring = Keyring::generate().expect("fresh keys");
+        Vault::create(open(&server, BUCKET).await).keyring(&keyring).build().await.expect("a vault");
+        Self { server, keyring }
+    }
+
+    async fn administrator(&self) -> Vault {
+        Vault::open(open(&self.server, BUCKET).await).keyring(&self.keyring).build().await.expect("it opens")
+    }
+
+    /// A user that may do what the role's policy says, and its store.
+    async fn store(&self, role: Role, bucket: &str) -> (Keys, S3Store) {
+        let keys = self.server.user(role.name());
+        let policy = RolePolicy::new(role, bucket).longest_lock_days(35).identity();
+        self.server.allow(&keys, &policy.to_string());
+        let store = builder(&self.server, bucket, &keys).versions(true).locks(true).build().await;
+        (keys, store.expect("it need not look"))
+    }
+
+    async fn keys(&mut self, role: Role) -> RoleKeys {
+        let name = role.name().parse().expect("a name");
+        let keys = self.keyring.issue(role, &name).expect("issued");
+        if let Some(identity) = keys.custodian() {
+            let vault = self.administrator().await;
+            vault.add_custodian(&name, identity.recipient()).await.expect("added");
+        }
+        keys
+    }
+
+    async fn vault(&mut self, role: Role) -> (Vault, S3Store) {
+        let keys = self.keys(role).await;
+        let (_, store) = self.store(role, BUCKET).await;
+        let vault = Vault::open_as(role, store.clone()).keys(&keys).build().await;
+        (vault.expect("the policy is enough to open"), store)
+    }
+}
+
+fn tier() -> Tier {
+    Tier::new("daily").keep(Keep::last(1))
+}
+
+fn program(vault: Vault, tier: Tier) -> Backstay {
+    let items = [("large", large()), ("small", b"a row".to_vec())];
+    Backstay::builder("prod-eu", vault).export("db", MockExporter::new(items)).tier(tier).build().expect("well formed")
+}
+
+fn key(name: &str) -> Key {
+    name.parse().expect("a key")
+}
+
+fn denied<T>(result: Result<T, Error>) {
+    let Err(error) = result else { panic!("it went well") };
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
+}
+
+async fn all(store: &S3Store) -> Vec<Key> {
+    let listed = store.list(&Prefix::new("").expect("all"), &ListOptions::default());
+    let listed: Vec<ListEntry> = listed.try_collect().await.expect("a listing");
+    let key = |entry| if let ListEntry::Object(meta) = entry { Some(meta.key) } else { None };
+    listed.into_iter().filter_map(key).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_backs_up_by_put_and_list_alone_and_its_thief_can_do_nothing_else() {
+    let mut place = Place::new().await;
+    let (vault, _) = place.vault(Role::Writer).await;
+    place.server.reset_calls();
+    let point = program(vault, tier().lock(LockMode::Governance, 1.days()))
+        .backup("daily")
+        .await
+        .expect("put and list are enough")
+        .id;
+    let server = &place.server;
+    assert_eq!(
+        (server.calls(Op::GetObject), server.calls(Op::DeleteObjects), server.calls(Op::DeleteObject)),
+        (0, 0, 0)
+    );
+    assert!(server.calls(Op::CompleteMultipartUpload) > 0, "no item went in parts");
+
+    // Whoever stole the credential.
+    let keys = Keys { access_key: "AKIA-writer".to_owned(), secret_key: "the-secret-key-of-writer".to_owned() };
+    let thief = builder(server, BUCKET, &keys).versions(true).locks(true).build().await.expect("it lists");
+    let manifest = key(&format!("points/{point}.json"));
+    denied(thief.get(&manifest, &Default::default()).await.map(drop));
+    denied(thief.put(&manifest, Bytes::from("{}"), &PutOptions::overwrite()).await);
+    let taken = thief.put(&manifest, Bytes::from("{}"), &PutOptions::default()).await.expect_err("it is taken");
+    assert_eq!(taken.kind(), ErrorKind::AlreadyExists, "{taken:?}");
+    for outcome in thief.delete(&[manifest.clone().into()]).await.expect("each is told") {
+        denied(outcome.result);
+    }
+    let mut upload = thief.upload(&manifest, &PutOptions::overwrite()).await.expect("parts are exempt");
+    upload.part(Bytes::from("{}")).await.expect("parts are exempt");
+    denied(upload.complete().await);
+    denied(thief.put(&key("keys/x.y.age"), Bytes::from("x"), &PutOptions::default()).await);
+    // What nobody could delete for a hundred years.
+    let long = Lock::until(Timestamp::now() + jiff::SignedDuration::from_hours(24 * 36_500));
+    denied(thief.put(&key("items/x"), Bytes::from("x"), &PutOptions::default().with_lock(long)).await);
+    let month = Lock::until(Timestamp::now() + jiff::SignedDuration::from_hours(24 * 30));
+    thief
+        .put(&key("items/x"), Bytes::from("x"), &PutOptions::default().with_lock(month))
+        .await
+        .expect("within the cap");
+
+    let vault = place.administrator().await;
+    let back = restored(&vault, &point).await.expect("it restores");
+    assert!(back.iter().any(|(name, content)| name == "large" && *content == large()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_other_role_does_its_work_under_its_policy() {
+    let mut place = Place::new().await;
+    let backstay = program(place.administrator().await, tier());
+    let mut points = Vec::new();
+    for _ in 0..3 {
+        points.push(backstay.backup("daily").await.expect("a backup").id);
+    }
+
+    let (restorer, store) = place.vault(Role::Restorer).await;
+    assert!(restored(&restorer, &points[2]).await.expect("it reads").iter().any(|(name, _)| name == "small"));
+    denied(store.put(&key("items/y"), Bytes::new(), &PutOptions::default()).await);
+
+    let (verifier, store) = place.vault(Role::Verifier).await;
+    verifier.verify(&points[2]).depth(Depth::Stored).record().await.expect("it proves and says so");
+    denied(store.put(&key("points/y"), Bytes::new(), &PutOptions::default()).await);
+
+    let (keeper, store) = place.vault(Role::Keeper).await;
+    keeper.hold(&points[0], &"audit".parse().expect("a name"), "why").await.expect("it holds");
+    let all_keys = all(&open(&place.server, BUCKET).await).await;
+    let item = all_keys.iter().find(|key| key.as_str().starts_with("items/")).expect("an item").clone();
+    for outcome in store.delete(&[ObjectRef::from(item)]).await.expect("each is told") {
+        denied(outcome.result);
+    }
+
+    let (pruner, _) = place.vault(Role::Pruner).await;
+    let pruning = Backstay::builder("prod-eu", pruner).tier(tier().covers(["db"])).build().expect("well formed");
+    let report = pruning.prune("daily").plan().await.expect("a plan").apply().await.expect("a tombstone");
+    assert_eq!(report.tombstoned, [points[1].clone()], "the held one and the newest stay: {report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replicator_copies_with_read_there_and_create_here() {
+    let place = Place::new().await;
+    let point = program(place.administrator().await, tier()).backup("daily").await.expect("a backup").id;
+    place.server.create_bucket("replica", Bucket::versioned());
+    let (origin_id, signers) = (place.keyring.vault_id().clone(), place.keyring.allowed_signers().clone());
+    let mut own = Keyring::generate().expect("fresh keys");
+    let made = Vault::create(open(&place.server, "replica").await).keyring(&own).origin(origin_id.clone(), &signers);
+    made.build().await.expect("a replica");
+    let copying = own.issue(Role::Replicator, &"copier".parse().expect("a name")).expect("issued");
+
+    // One credential, with both policies.
+    let keys = place.server.user("copier");
+    let mut policy = RolePolicy::new(Role::Replicator, "replica").identity();
+    let there = RolePolicy::new(Role::Restorer, BUCKET).identity();
+    let statements = policy["Statement"].as_array_mut().expect("statements");
+    statements.extend(there["Statement"].as_array().expect("statements").clone());
+    place.server.allow(&keys, &policy.to_string());
+    let there = builder(&place.server, BUCKET, &keys).versions(true).build().await.expect("it reads there");
+    let here = builder(&place.server, "replica", &keys).versions(true).build().await.expect("it creates here");
+    let there = Vault::open_read_only(there).trust(signers.clone()).build().await.expect("it opens");
+    let here = Vault::open_as(Role::Replicator, here).keys(&copying).origin(origin_id, &signers).build().await;
+    let report = Replicator::new(there, here.expect("it opens")).plan().await.expect("a plan").apply().await;
+    assert_eq!(report.expect("copied").copied, [point]);
+}
+
+/// The worst day: no condition in the policy, the writer's credential stolen, and an administrator's too.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_put_over_and_deleted_by_everybody_is_read_as_of_before() {
+    let mut place = Place::new().await;
+    let backstay = program(place.vault(Role::Writer).await.0, tier());
+    let mut points: Vec<PointId> = Vec::new();
+    for _ in 0..2 {
+        points.push(backstay.backup("daily").await.expect("a backup").id);
+    }
+    let administrator = open(&place.server, BUCKET).await;
+    let before = administrator.now().await.expect("the store's time");
+    place.server.advance(std::time::Duration::from_secs(60));
+
+    let keys = Keys { access_key: "AKIA-writer".to_owned(), secret_key: "the-secret-key-of-writer".to_owned() };
+    let mut policy = RolePolicy::new(Role::Writer, BUCKET).identity();
+    let statements = policy["Statement"].as_array_mut().expect("statements");
+    statements.retain(|statement| statement["Effect"] == "Allow");
+    place.server.allow(&keys, &policy.to_string());
+    let thief = builder(&place.server, BUCKET, &keys).versions(true).build().await.expect("it lists");
+    let mut replaced = 0;
+    for key in all(&administrator).await {
+        replaced += usize::from(thief.put(&key, Bytes::from("gone"), &PutOptions::overwrite()).await.is_ok());
+    }
+    assert!(replaced > 8, "only {replaced} objects were put over");
+    place.server.advance(std::time::Duration::from_secs(60));
+    let everything: Vec<ObjectRef> = all(&administrator).await.into_iter().map(ObjectRef::from).collect();
+    for outcome in administrator.delete(&everything).await.expect("each is told") {
+        outcome.result.expect("an administrator may");
+    }
+    assert!(all(&administrator).await.is_empty());
+
+    let view = backstay::store::ObjectStoreExt::as_of(administrator, before).expect("it has versions");
+    let then = Vault::open_read_only(view).keyring(&place.keyring).build().await.expect("as it was");
+    for point in &points {
+        let back = restored(&then, point).await.expect("every point restores");
+        assert!(back.iter().any(|(name, content)| name == "large" && *content == large()), "{point}");
+    }
+}
