@@ -355,6 +355,10 @@ impl S3Store {
             ErrorKind::Unsupported | ErrorKind::Invalid => {
                 report.unknown(what, "the server has no such thing", "look whether it has one of its own");
             }
+            // Some servers answer with a document that is about something else.
+            ErrorKind::Other => {
+                report.unknown(what, format!("the answer cannot be understood: {error}"), "ask the server itself")
+            }
             _ => return Err(error),
         }
         Ok(Seen::Unknown)

@@ -86,13 +86,12 @@ impl Found {
     }
 }
 
-/// Amazon lists versions and delete markers among each other, the newest of each key first. Some servers list all versions
-/// and then all markers: those are put where they belong, by the times that are told.
+/// Amazon lists versions and delete markers among each other, the newest of each key first. Some servers list all of one
+/// kind and then all of the other: those are put where they belong, by the times that are told.
 fn interleaved(mut lines: Vec<Line>) -> Vec<Line> {
-    let first_marker = lines.iter().position(Line::is_marker).unwrap_or(lines.len());
-    let (versions, markers) = lines.split_at(first_marker);
+    let kinds: Vec<&[Line]> = lines.chunk_by(|a, b| a.is_marker() == b.is_marker()).collect();
     let sorted = |lines: &[Line]| lines.is_sorted_by(|a, b| a.name() <= b.name());
-    if markers.iter().all(Line::is_marker) && sorted(versions) && sorted(markers) && !sorted(&lines) {
+    if kinds.len() == 2 && kinds.iter().all(|kind| sorted(kind)) && !sorted(&lines) {
         lines.sort_by(|a, b| a.name().cmp(b.name()).then_with(|| a.age().cmp(&b.age())));
     }
     lines
@@ -234,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn markers_that_come_after_all_versions_are_put_to_their_keys() {
+    fn markers_that_come_apart_from_versions_are_put_to_their_keys() {
         let lines = vec![
             line("a", 3, false, false),
             line("a", 1, true, false),
@@ -244,6 +243,8 @@ mod tests {
         ];
         let expected = [("a", false), ("a", true), ("a", false), ("b", true), ("b", false)];
         assert_eq!(told(&interleaved(lines)), expected);
+        let markers_first = vec![line("a", 2, false, true), line("b", 2, false, true), line("a", 1, true, false)];
+        assert_eq!(told(&interleaved(markers_first)), [("a", true), ("a", false), ("b", true)]);
     }
 
     #[test]
