@@ -21,6 +21,9 @@ pub use backstay_core::directory::{self, Directory};
 /// What backends find when they look at their own set-up.
 #[doc(inline)]
 pub use backstay_core::doctor;
+/// Rules for the platform that keeps the vault: cheaper classes for old items.
+#[doc(inline)]
+pub use backstay_core::lifecycle;
 /// Which points stay.
 #[doc(inline)]
 pub use backstay_core::retention::{self, Keep};

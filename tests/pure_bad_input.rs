@@ -269,6 +269,19 @@ async fn the_builder_reports_every_mistake_at_once() {
     assert!(error.contains("trusted") && error.contains("seal") && error.contains("signing key"), "{error}");
 }
 
+#[tokio::test]
+async fn secrets_are_taken_only_into_a_vault_that_is_encrypted() {
+    let build = |vault| {
+        let tier = Tier::new("daily").keep(Keep::last(1));
+        Backstay::builder("prod-eu", vault).export("secrets", exporter(&[("key", TEXT)]).secret()).tier(tier).build()
+    };
+    assert!(build(World::new(7).await.vault().await).is_ok());
+    let world = World::without_vault(7);
+    let plain = Vault::create(world.store.clone()).keyring(&world.keyring).danger_unencrypted().build().await;
+    let error = build(plain.expect("a vault")).expect_err("anybody could read them").to_string();
+    assert!(error.contains("\"secrets\"") && error.contains("not encrypted"), "{error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_component_without_items_is_a_failure_unless_allowed() {
     let world = World::new(7).await;

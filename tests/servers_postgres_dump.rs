@@ -281,6 +281,7 @@ async fn a_standby_that_cancels_a_dump_is_asked_again() {
         assert!(strike.fell());
         let notes = &report.components[0].notes;
         assert!(notes.iter().any(|note| note.contains("was begun again")), "{notes:?}");
+        assert!(notes.iter().any(|note| note.contains("1 unlogged tables have no rows")), "{notes:?}");
         let items = restored(backstay.vault(), &report.id).await.expect("all");
         let archive = &items.iter().find(|(name, _)| name == "databases/orders").expect("it is there").1;
         pg_restore(&standby, &["--file=/dev/null"], archive);
@@ -356,4 +357,21 @@ async fn a_locked_table_is_waited_for_as_long_as_was_said() {
     server.psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'");
     locker.join().expect("it ends");
     backstay.backup("daily").await.expect("the next one is good");
+}
+
+/// What is counted for hours must not be emptied meanwhile: who truncates a table leaves nothing for an older snapshot.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_table_is_held_before_the_first_is_counted() {
+    for major in majors() {
+        let server = Server::builder(major).setting("log_statement", "all").start();
+        server.psql("postgres", "CREATE TABLE a (n int); CREATE TABLE \"Z\"\"z\" (n int)");
+        let (_, report) = export(&dump(&server).count_rows()).await;
+        report.expect("a dump");
+        let log = server.log();
+        let at = |text: &str| log.find(text).unwrap_or_else(|| panic!("{text}: {log}"));
+        assert!(
+            at("LOCK TABLE ONLY \"public\".\"Z\"\"z\", ONLY \"public\".\"a\"")
+                < at("SELECT count(*) AS count FROM ONLY")
+        );
+    }
 }

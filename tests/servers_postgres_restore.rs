@@ -10,6 +10,8 @@ mod archives;
 mod globals;
 #[path = "postgres_restore/interrupted.rs"]
 mod interrupted;
+#[path = "postgres_restore/kept.rs"]
+mod kept;
 #[path = "postgres_restore/round.rs"]
 mod round;
 #[path = "postgres_restore/target.rs"]

@@ -187,6 +187,7 @@ async fn options_over_a_hundred_thousand_points_list_and_read_few() {
 async fn a_point_is_explained_in_words() {
     let world = World::new(3).await;
     let script = ExportScript::new([("rows", TEXT)]).identity("system-1").problem("a row", "it was locked");
+    let script = script.note("no rows of: logs").fact("databases", "orders");
     let backstay = Backstay::builder("prod-eu", world.vault().await)
         .export("db", MockExporter::scripted(script))
         .hook(["db"], MockHook::new("freeze"))
@@ -206,6 +207,8 @@ async fn a_point_is_explained_in_words() {
         "component db (mock): incomplete, 20 bytes",
         "of system-1",
         "missing or torn: db: a row: it was locked",
+        "note: db: no rows of: logs",
+        "db tells: {\"databases\":\"orders\"}",
         "label why: before 4.2",
         &format!("sealed to {}, which an identity given opens", world.keyring.epoch().name),
         "hold-audit by keyring at 2026-11-20T07:42:00Z: the auditors want it",

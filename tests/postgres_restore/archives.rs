@@ -1,12 +1,20 @@
 //! Archives in the wild, and damage in a vault.
 
-use backstay::{Backstay, ErrorKind, Keep, Keyring, LocalStore, Tier, Vault};
-use backstay_core::source::{ImportOptions, ResourceImporter as _};
-use backstay_postgres::{PgDump, PgRestore};
+use std::ops::Range;
+
+use async_trait::async_trait;
+use backstay::store::{BoxStream, ByteStream};
+use backstay::{Backstay, Blake3, ErrorKind, Keep, Keyring, LocalStore, Result, Tier, Vault};
+use backstay_core::source::{ImportOptions, ItemInfo, ItemSource, ResourceImporter as _};
+use backstay_postgres::{Checks, PgDrill, PgDump, PgRestore};
 use backstay_test_servers::data;
 use backstay_test_servers::postgres::{Server, majors};
+use backstay_testkit::items::Items;
+use futures_util::stream;
 
-use super::world::{connect, databases, foreign, import, items_of, made_a_database, refused, restore, small, state};
+use super::world::{
+    connect, databases, dumped, foreign, import, items_of, made_a_database, refused, restore, small, state,
+};
 
 #[tokio::test]
 async fn a_foreign_archive_is_restored_without_facts() {
@@ -48,10 +56,36 @@ async fn a_cut_or_damaged_archive_is_refused_before_anything_is_made() {
         }
         assert_eq!(refused(&server, &restore(&server), &items_of(b"-- a script".to_vec())).await, ErrorKind::Corrupt);
         // A source that finds the damage late, as a vault does in a large item.
-        for end in [good.len() - 1, good.len() / 2] {
-            let late = items_of(good.clone()).cut_after(end as u64);
+        let ours = dumped(&server, &["small"]).await;
+        let length = ours.infos().iter().map(|item| item.bytes).max().unwrap();
+        for end in [length - 1, length / 2] {
+            let late = items_of(good.clone()).cut_after(end.min(good.len() as u64 - 1));
             assert_eq!(refused(&server, &restore(&server), &late).await, ErrorKind::Unavailable, "{end}");
+            let late = Digested(ours.clone().cut_after(end));
+            assert_eq!(refused(&server, &restore(&server), &late).await, ErrorKind::Unavailable, "ours, {end}");
         }
+    }
+}
+
+/// Items whose digests are known beforehand, as a vault's are.
+struct Digested(Items);
+
+#[async_trait]
+impl ItemSource for Digested {
+    fn list(&self) -> BoxStream<'_, Result<ItemInfo>> {
+        let digested = |item: ItemInfo| {
+            let content = self.0.content(&item.name).unwrap();
+            item.with_digest(Blake3::of(&content))
+        };
+        Box::pin(stream::iter(self.0.infos().into_iter().map(move |item| Ok(digested(item)))))
+    }
+
+    async fn open(&self, item: &ItemInfo) -> Result<ByteStream> {
+        self.0.open(item).await
+    }
+
+    async fn open_range(&self, item: &ItemInfo, range: Range<u64>) -> Result<ByteStream> {
+        self.0.open_range(item, range).await
     }
 }
 
@@ -86,9 +120,10 @@ async fn from_a_vault_any_damaged_bit_is_refused_before_anything_is_made() {
     let keyring = Keyring::create(folder.path().join("keys")).unwrap();
     let place = folder.path().join("vault");
     let vault = Vault::create(LocalStore::create(&place).unwrap()).keyring(&keyring).build().await.unwrap();
-    let dump = PgDump::new(connect(&server, "postgres")).programs_in(server.bin()).databases(["small"]);
+    let dump = PgDump::new(connect(&server, "postgres")).programs_in(server.bin()).databases(["small"]).globals(false);
     let backstay = Backstay::builder("test", vault.clone()).export("db", dump).tier(tier()).build().unwrap();
-    let point = backstay.backup("daily").await.unwrap().id;
+    let dumped = backstay.backup("daily").await.unwrap();
+    let point = dumped.id.clone();
 
     let whole = vault.verify(&point).check("db", restore(&server)).await.unwrap();
     assert!(!whole.unproved.iter().any(|text| text.contains("digest")), "{:?}", whole.unproved);
@@ -116,6 +151,9 @@ async fn from_a_vault_any_damaged_bit_is_refused_before_anything_is_made() {
     assert_eq!(databases(&server), ["postgres", "small", "whole"]);
     let difference = data::difference(&data::fingerprint(&server, "small"), &data::fingerprint(&server, "whole"));
     assert_eq!(difference, [""; 0]);
+    // Proved and then restored, it is the same bytes still.
+    let drill = PgDrill::new(restore(&server), Checks::new().row_counts());
+    assert_eq!(backstay.drill("db").into(drill).await.unwrap().bytes, dumped.bytes());
 }
 
 fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {

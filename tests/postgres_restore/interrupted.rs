@@ -39,7 +39,7 @@ fn slow(server: &Server, folder: &std::path::Path) {
 }
 
 /// A restore that is in the middle of its data, and the plan that it applies.
-async fn begun(
+pub(super) async fn begun(
     server: &Server,
     items: &Items,
     folder: &std::path::Path,

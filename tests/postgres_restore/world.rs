@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use backstay_core::source::{
-    ExportRequest, ImportOptions, ImportReport, ItemInfo, ResourceExporter as _, ResourceImporter as _,
+    ExportRequest, ImportOptions, ImportReport, ItemInfo, ItemSource, ResourceExporter as _, ResourceImporter as _,
 };
 use backstay_core::{ErrorKind, Result};
 use backstay_postgres::{PgConnect, PgDump, PgRestore};
@@ -82,13 +82,17 @@ pub(crate) fn items_of(archive: Vec<u8>) -> Items {
     items
 }
 
-pub(crate) async fn import(restore: &PgRestore, items: &Items, options: &ImportOptions) -> Result<ImportReport> {
+pub(crate) async fn import(
+    restore: &PgRestore,
+    items: &dyn ItemSource,
+    options: &ImportOptions,
+) -> Result<ImportReport> {
     let plan = restore.plan(items, options).await?;
     restore.apply(items, plan).await
 }
 
 /// Why it was refused; nothing came into being at the server meanwhile.
-pub(crate) async fn refused(server: &Server, restore: &PgRestore, items: &Items) -> ErrorKind {
+pub(crate) async fn refused(server: &Server, restore: &PgRestore, items: &dyn ItemSource) -> ErrorKind {
     let before = state(server);
     let error = import(restore, items, &ImportOptions::default()).await.unwrap_err();
     assert_eq!(state(server), before, "{error}");

@@ -10,15 +10,16 @@ use crate::workspace::timed;
 
 /// Installs what is missing.
 pub(crate) fn ensure() -> Result<()> {
-    let runs = |name| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
-    for (program, package) in [("node", "nodejs"), ("openssl", "openssl")] {
-        if !runs(program) {
-            install(&[package]).doing(package)?;
-        }
+    let runs = |name, ask| Command::new(name).arg(ask).output().is_ok_and(|output| output.status.success());
+    if !runs("node", "--version") {
+        install(&["nodejs"]).doing("nodejs")?;
+    }
+    if !runs("openssl", "version") {
+        install(&["openssl"]).doing("openssl")?;
     }
     let program = Azurite::program();
     program.make(|new| {
-        if !runs("npm") {
+        if !runs("npm", "--version") {
             install(&["npm"]).doing("npm")?;
         }
         eprintln!("installing {program} from npm");

@@ -111,7 +111,7 @@ pub enum Event {
     RestoreProgress {
         /// The point.
         point: PointId,
-        /// Plain bytes so far.
+        /// Plain bytes so far, each counted once, though the importer may read an item to prove it and again to restore it.
         bytes: u64,
     },
     /// Stored bytes of a point arrived at a replica.

@@ -11,6 +11,7 @@ pub mod engine;
 mod error;
 mod event;
 mod field;
+pub mod lifecycle;
 mod limits;
 mod name;
 pub mod retention;

@@ -17,6 +17,9 @@ use crate::validate::Checks;
 /// are the drill's own. The new database is named as [`DrillPlace::scratch_name`] says and marked by a comment, so that the
 /// next drill drops what a killed one left, once its time is over.
 ///
+/// One drill restores one database, and its proof counts for the component: a component of several databases is proved by one of
+/// them, which the report names. Make a component of each database that is to be proved by itself.
+///
 /// ```no_run
 /// use backstay_postgres::{Checks, PgConnect, PgDrill, PgRestore};
 /// use jiff::ToSpan;
@@ -96,6 +99,28 @@ impl fmt::Display for PgDrill {
 
 impl fmt::Display for PgScratch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}", self.name, self.restore.server())
+        write!(f, "{} at {}", self.name, self.restore.server())?;
+        match self.restore.chosen_database() {
+            // A component may have many, and the proof is the component's.
+            Some(database) => write!(f, ", from the dump of the database {database:?} alone"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connect::PgConnect;
+
+    #[test]
+    fn a_report_says_which_database_of_several_was_restored() {
+        let scratch = |restore: PgRestore| {
+            PgScratch { restore: Arc::new(restore), checks: Checks::new(), name: "scratch".to_owned() }.to_string()
+        };
+        let restore = PgRestore::new(PgConnect::new("db"));
+        assert_eq!(scratch(restore.clone()), "scratch at postgres@db:5432/postgres");
+        let named = "scratch at postgres@db:5432/postgres, from the dump of the database \"orders\" alone";
+        assert_eq!(scratch(restore.database("orders")), named);
     }
 }

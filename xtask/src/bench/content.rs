@@ -14,7 +14,7 @@ pub(super) struct Text {
 impl Text {
     pub(super) fn new(seed: u64) -> Self {
         let mut random = SplitMix(seed);
-        let words = (0..2_000).map(|_| random.word()).collect();
+        let words = random.words(2_000);
         Self { random, words, rows: 0, line: Vec::new(), read: 0 }
     }
 
@@ -66,7 +66,7 @@ impl Read for Noise {
 pub(super) struct SplitMix(pub(super) u64);
 
 impl SplitMix {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -78,9 +78,13 @@ impl SplitMix {
     }
 
     /// Small numbers often, large ones seldom, as with words in a text.
-    fn skewed(&mut self, limit: usize) -> usize {
+    pub(super) fn skewed(&mut self, limit: usize) -> usize {
         let unit = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
         ((limit + 1) as f64).powf(unit) as usize - 1
+    }
+
+    pub(super) fn words(&mut self, count: usize) -> Vec<String> {
+        (0..count).map(|_| self.word()).collect()
     }
 
     fn word(&mut self) -> String {

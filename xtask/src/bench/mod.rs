@@ -12,6 +12,7 @@ mod postgres;
 mod replicate;
 mod requests;
 mod retention;
+mod shop;
 mod side;
 
 use crate::families;

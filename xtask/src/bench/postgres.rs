@@ -8,6 +8,7 @@ use backstay_test_servers::postgres::Server;
 
 use super::compare::{Ratio, alternate};
 use super::place::Place;
+use super::shop;
 use super::side::{OurSide, pipe};
 use crate::result::{Doing, Result};
 use crate::servers::{DATABASE, filled};
@@ -23,7 +24,7 @@ const RESTORE: &str = r#""$1"/pg_restore -d "$2" "$3""#;
 
 const TARGET: &str = "shop_target";
 /// What the issue's own measurements had: 1.4 GB of stream.
-const MEGABYTES: usize = 1_300;
+const MEGABYTES: u64 = 1_300;
 
 pub(super) fn dump() -> Result<Ratio> {
     against(SEAL)
@@ -92,7 +93,8 @@ impl Bench {
             return Ok(bench);
         }
         eprintln!("  filling PostgreSQL with {MEGABYTES} MB");
-        let server = filled(MEGABYTES)?;
+        let server = filled(2)?;
+        shop::fill(&server, DATABASE, MEGABYTES)?;
         let mut dump = server.client("pg_dump", DATABASE);
         let mut child = dump.args(["-Fc", "-Z0"]).stdout(Stdio::piped()).spawn().doing("run pg_dump")?;
         let mut stream = child.stdout.take().ok_or("pg_dump has no output")?;

@@ -321,6 +321,10 @@ impl BackstayBuilder {
             if !names.insert(name.clone()) {
                 problems.push(format!("two components are called {name:?}"));
             }
+            if exporter.info().secret && matches!(self.vault.seals_to(), Ok(None)) {
+                problems
+                    .push(format!("{name:?} holds secrets, and the vault is not encrypted: use one with a keyring"));
+            }
             components.extend(named(&name, "component", &mut problems).map(|name| Configured { name, exporter }));
         }
         let covered: BTreeSet<String> =

@@ -1,6 +1,5 @@
 //! How a drill ends: the report, a signed proof that tells no names, and a record with a sealed log that does.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -22,7 +21,7 @@ impl Drill {
     /// Says how it ended, everywhere.
     pub(super) async fn settle(&self, progress: Progress, outcome: Result<()>) -> Result<DrillReport> {
         let component = self.component.clone();
-        let bytes = progress.restored.load(Ordering::Relaxed);
+        let bytes = progress.restored.bytes();
         let Some(mut picked) = progress.picked else {
             let error = outcome.err().unwrap_or_else(|| Error::new(ErrorKind::Other, "no point was picked"));
             let error = error.operation("drill").with("component", &component);

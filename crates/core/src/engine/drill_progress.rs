@@ -2,7 +2,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -12,6 +11,7 @@ use tokio::task::JoinHandle;
 use crate::clock::{Clock, timeout};
 use crate::digest::Sha256;
 use crate::engine::drill_report::{DrillPhase, DrillReport, signed};
+use crate::engine::restore_items::ReadBytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::Scratch;
 
@@ -26,8 +26,8 @@ pub(super) struct Progress {
     /// Once begun it goes through, also when the drill is told to end.
     pub(super) preparing: Option<JoinHandle<Result<Box<dyn Scratch>>>>,
     scratch: Option<Arc<dyn Scratch>>,
-    /// Plain bytes so far.
-    pub(super) restored: Arc<AtomicU64>,
+    /// What the importer has read so far.
+    pub(super) restored: ReadBytes,
 }
 
 /// What there is to report from the pick on.
@@ -41,7 +41,7 @@ pub(super) struct Picked {
 
 impl Progress {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, phase: None, picked: None, preparing: None, scratch: None, restored: Arc::default() }
+        Self { clock, phase: None, picked: None, preparing: None, scratch: None, restored: ReadBytes::default() }
     }
 
     /// The phase before ends, this one begins.

@@ -28,7 +28,7 @@ pub struct DrillReport {
     pub scratch: String,
     /// Whether the export missed some of the component. Then the drill has not passed, whatever was checked.
     pub incomplete: bool,
-    /// Plain bytes that were restored.
+    /// Plain bytes that were read to restore it, each counted once.
     pub bytes: u64,
     /// How long each phase took, by a clock that does not jump. A phase that was never begun is not there.
     pub phases: BTreeMap<DrillPhase, SignedDuration>,

@@ -113,7 +113,7 @@ impl Drill {
         let request = RestoreRequest::new(self.backstay.everywhere().clone(), id, self.observers.clone());
         let request = request.component(self.component.as_str()).into_shared(scratch.importer());
         let mut planned = request.plan().await?;
-        progress.restored = planned.bytes();
+        progress.restored = planned.read();
 
         progress.enter(DrillPhase::Restore);
         let (restored, _) = planned.run(self.observers.clone()).await;

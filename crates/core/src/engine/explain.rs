@@ -48,12 +48,15 @@ pub struct Explanation {
     pub labels: BTreeMap<String, String>,
     /// The key that it is sealed to; none if nothing is sealed.
     pub epoch: Option<Name>,
-    /// Whether an identity given opens it. Without it `complaints` and `configuration` stay empty.
+    /// Whether an identity given opens it. Without it `complaints`, `notes`, `facts` and `configuration`
+    /// stay empty.
     pub key: bool,
     /// Its components.
     pub components: Vec<ExplainedComponent>,
     /// What the exporters said is missing, torn or failed.
     pub complaints: Vec<String>,
+    /// What the exporters noted besides: what was left out as asked for, warnings of programs that they ran.
+    pub notes: Vec<String>,
     /// Marks beside it that count.
     pub marks: Vec<ExplainedMark>,
     /// Keys of its proofs. Whether they are signed shows when they are read.
@@ -90,6 +93,8 @@ pub struct ExplainedComponent {
     pub stored: u64,
     /// Stored objects and snapshots.
     pub objects: u64,
+    /// What the exporter told of it: the databases that are in it, versions.
+    pub facts: Facts,
 }
 
 /// A mark of an explained point.
@@ -185,6 +190,7 @@ async fn explain_in(vault: &Vault, through: &Vault, place: String, id: &PointId)
         key: false,
         components: manifest.components.iter().map(ExplainedComponent::from).collect(),
         complaints: Vec::new(),
+        notes: Vec::new(),
         marks: Vec::new(),
         proofs: in_words(vault.keys(&layout::proofs_of(id)?).await?),
         copies: in_words(vault.keys(&layout::copies_of(id)?).await?),
@@ -210,7 +216,14 @@ async fn explain_in(vault: &Vault, through: &Vault, place: String, id: &PointId)
     while let Some(line) = lines.next().await {
         match line {
             Ok(DetailLine::Configuration(line)) => explanation.configuration = Some(Facts::of(&line)?),
-            Ok(DetailLine::Component(line)) => explanation.complaints.extend(complaints(&line)),
+            Ok(DetailLine::Component(line)) => {
+                explanation.complaints.extend(complaints(&line));
+                explanation
+                    .notes
+                    .extend(line.notes.iter().map(|note| format!("{}: {}", line.name, note.escape_debug())));
+                let told = explanation.components.iter_mut().filter(|component| component.name == line.name);
+                told.for_each(|component| component.facts = line.facts.clone());
+            }
             // What follows are items, and there may be a million of them.
             Ok(DetailLine::Item(_)) => break,
             Err(error) => {
@@ -256,6 +269,7 @@ impl From<&Component> for ExplainedComponent {
             bytes: component.bytes,
             stored: component.objects.iter().map(|object| object.bytes).sum(),
             objects: (component.objects.len() + component.snapshots.len()) as u64,
+            facts: Facts::new(),
         }
     }
 }
@@ -275,7 +289,11 @@ impl fmt::Display for Explanation {
             component.identity.iter().try_for_each(|identity| write!(f, ", of {identity}"))?;
             writeln!(f)?;
         }
+        for component in self.components.iter().filter(|component| !component.facts.is_empty()) {
+            writeln!(f, "  {} tells: {}", component.name, component.facts)?;
+        }
         self.complaints.iter().try_for_each(|complaint| writeln!(f, "  missing or torn: {complaint}"))?;
+        self.notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))?;
         self.labels.iter().try_for_each(|(name, value)| writeln!(f, "  label {name}: {value}"))?;
         self.previous.iter().try_for_each(|previous| writeln!(f, "  the point before it: {previous}"))?;
         match (&self.epoch, self.key) {

@@ -3,20 +3,18 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
 use crate::engine::history::ActLog;
+use crate::engine::restore_items::{ObservedItems, ReadBytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observers};
 use crate::name::{Name, PointId, RunId};
-use crate::source::{ImportOptions, ImportPlan, ImportReport, ItemInfo, ItemSource, ResourceImporter};
-use crate::store::{BoxStream, ByteStream};
+use crate::source::{ImportOptions, ImportPlan, ImportReport, ItemSource, ResourceImporter};
 use crate::vault::Vault;
 use crate::vault::history::Act;
 use crate::vault::items::PointItems;
@@ -170,9 +168,7 @@ impl RestoreRequest {
             }
         }
         drop(listed);
-        let observed =
-            ObservedItems { inner: items, point: point.id, observers: self.observers, bytes: Arc::default() };
-        Ok((observed, importer, point.sha256))
+        Ok((ObservedItems::new(items, point.id, self.observers), importer, point.sha256))
     }
 }
 
@@ -189,7 +185,7 @@ impl PlannedRestore {
         let (result, took) = self.run(log.with(&self.items.observers)).await;
         log.end(result.as_ref().err(), |record| {
             (record.point, record.component) = (Some(self.plan.point.clone()), Some(self.plan.component.clone()));
-            (record.bytes, record.took) = (self.items.bytes.load(Ordering::Relaxed), took);
+            (record.bytes, record.took) = (self.items.read().bytes(), took);
         })
         .await;
         result
@@ -200,21 +196,20 @@ impl PlannedRestore {
         let clock = self.items.inner.vault().clock().clone();
         let began = clock.monotonic();
         // What the importer read to make its plan is not part of what it restores.
-        self.items.bytes.store(0, Ordering::Relaxed);
-        self.items.observers = observers;
+        self.items.begin(observers);
         let Self { plan, items, importer } = self;
         let (point, component) = (plan.point.clone(), plan.component.clone());
         items.observers.emit(&Event::RestoreStarted { point: point.clone(), component: component.clone() });
         let result = import(plan, items, &**importer).await;
         let took = clock.monotonic().saturating_sub(began);
-        let (bytes, error) = (items.bytes.load(Ordering::Relaxed), result.as_ref().err().map(Error::kind));
+        let (bytes, error) = (items.read().bytes(), result.as_ref().err().map(Error::kind));
         items.observers.emit(&Event::RestoreDone { point, component, bytes, took, error });
         (result, took)
     }
 
-    /// Plain bytes that were passed on to the importer, while it runs too.
-    pub(crate) fn bytes(&self) -> Arc<AtomicU64> {
-        self.items.bytes.clone()
+    /// What was passed on to the importer, while it runs too.
+    pub(crate) fn read(&self) -> ReadBytes {
+        self.items.read()
     }
 
     /// The items that it restores, unheard.
@@ -251,41 +246,6 @@ impl Vault {
     /// Restores a component of a point, by a plan. Needs no exporter and no right to write.
     pub fn restore(&self, point: &PointId) -> RestoreRequest {
         RestoreRequest::new(self.clone(), point.clone(), Observers::default())
-    }
-}
-
-/// Items that tell how far the importer has read.
-struct ObservedItems {
-    inner: PointItems,
-    point: PointId,
-    observers: Observers,
-    bytes: Arc<AtomicU64>,
-}
-
-impl ObservedItems {
-    fn watch(&self, content: ByteStream) -> ByteStream {
-        let (point, observers, bytes) = (self.point.clone(), self.observers.clone(), self.bytes.clone());
-        Box::pin(content.inspect(move |chunk| {
-            if let Ok(chunk) = chunk {
-                let bytes = bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed) + chunk.len() as u64;
-                observers.emit(&Event::RestoreProgress { point: point.clone(), bytes });
-            }
-        }))
-    }
-}
-
-#[async_trait]
-impl ItemSource for ObservedItems {
-    fn list(&self) -> BoxStream<'_, Result<ItemInfo>> {
-        self.inner.list()
-    }
-
-    async fn open(&self, item: &ItemInfo) -> Result<ByteStream> {
-        self.inner.open(item).await.map(|content| self.watch(content))
-    }
-
-    async fn open_range(&self, item: &ItemInfo, range: std::ops::Range<u64>) -> Result<ByteStream> {
-        self.inner.open_range(item, range).await.map(|content| self.watch(content))
     }
 }
 

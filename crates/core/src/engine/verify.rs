@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::verify_once::{ReadOnce, Whole};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Observers};
 use crate::name::PointId;
@@ -43,13 +44,13 @@ pub enum Depth {
 /// A verification that is asked for; await it.
 #[must_use = "nothing is verified before this is awaited"]
 pub struct VerifyRequest {
-    vault: Vault,
+    pub(super) vault: Vault,
     /// Where else to look for what is damaged.
     replicas: Vec<Replica>,
     point: PointId,
     observers: Observers,
     depth: Depth,
-    importers: BTreeMap<String, Arc<dyn ResourceImporter>>,
+    pub(super) importers: BTreeMap<String, Arc<dyn ResourceImporter>>,
     record: bool,
 }
 
@@ -151,6 +152,7 @@ impl VerifyRequest {
         for component in point.manifest.components.iter().filter(|c| c.outcome != Outcome::Good) {
             report.unproved.push(format!("{} is {:?} in this point", component.name, component.outcome).to_lowercase());
         }
+        let mut once = ReadOnce::default();
         for depth in [Depth::Listed, Depth::Stored, Depth::Decoded, Depth::Checked] {
             if depth > self.depth {
                 break;
@@ -158,9 +160,14 @@ impl VerifyRequest {
             let mut reached = true;
             match depth {
                 Depth::Listed => self.list(point, &mut report).await?,
-                Depth::Stored => self.read_stored(point, &mut report).await?,
-                Depth::Decoded => self.decode(point, &mut report).await?,
-                Depth::Checked => reached = self.check_formats(point, &mut report).await?,
+                Depth::Stored => {
+                    if self.depth > Depth::Stored {
+                        once = self.read_once(point).await;
+                    }
+                    self.read_stored(point, &mut report, &once.whole).await?;
+                }
+                Depth::Decoded => self.decode(point, &mut report, &once.whole).await?,
+                Depth::Checked => reached = self.check_formats(point, &mut report, &mut once).await?,
             }
             if !report.findings.is_empty() {
                 break;
@@ -179,8 +186,8 @@ impl VerifyRequest {
         Ok(())
     }
 
-    async fn read_stored(&self, point: &Point, report: &mut VerifyReport) -> Result<()> {
-        for object in point.manifest.objects() {
+    async fn read_stored(&self, point: &Point, report: &mut VerifyReport, whole: &Whole) -> Result<()> {
+        for object in point.manifest.objects().filter(|object| !whole.has(&object.key)) {
             let component = component_of(point, &object.key);
             let result = prove_object(self.vault.store(), &object, self.vault.budget()).await;
             let damaged = result.is_err();
@@ -188,7 +195,7 @@ impl VerifyRequest {
             if damaged && let Some(finding) = report.findings.last_mut() {
                 self.find_intact(&object, finding).await;
             }
-            self.tell(point, &component, object.key.as_str(), object.bytes);
+            self.told(point, &component, object.key.as_str(), object.bytes)();
         }
         Ok(())
     }
@@ -202,7 +209,7 @@ impl VerifyRequest {
         }
     }
 
-    async fn decode(&self, point: &Point, report: &mut VerifyReport) -> Result<()> {
+    async fn decode(&self, point: &Point, report: &mut VerifyReport, whole: &Whole) -> Result<()> {
         let mut lines = details(&self.vault, &point.manifest);
         let mut told = BTreeSet::new();
         while let Some(line) = lines.next().await {
@@ -224,16 +231,19 @@ impl VerifyRequest {
             let mut lines = items.lines();
             while let Some(line) = lines.next().await {
                 let line = line?;
+                if whole.has_item(&line)? {
+                    continue;
+                }
                 let result = drain(items.open_line(&line).await).await;
                 note(report, component.name.as_str(), Some(&line.name), None, result)?;
-                self.tell(point, component.name.as_str(), &line.name, line.bytes);
+                self.told(point, component.name.as_str(), &line.name, line.bytes)();
             }
         }
         Ok(())
     }
 
     /// Whether an importer read every item of every component.
-    async fn check_formats(&self, point: &Point, report: &mut VerifyReport) -> Result<bool> {
+    async fn check_formats(&self, point: &Point, report: &mut VerifyReport, once: &mut ReadOnce) -> Result<bool> {
         let mut every_item = true;
         for component in restorable(point) {
             let Some(importer) = self.importers.get(component.name.as_str()) else {
@@ -254,7 +264,12 @@ impl VerifyRequest {
                 }
             }
             drop(listed);
-            match importer.check(&items).await {
+            // Those behind a place where reading ended for another reason were not asked yet.
+            let checked = match once.checked.remove(&component.name) {
+                Some(checked) => checked,
+                None => importer.check(&items).await,
+            };
+            match checked {
                 Ok(found) => {
                     report.unproved.extend(found.unproved.iter().map(|text| format!("{}: {text}", component.name)));
                     for problem in found.problems {
@@ -273,9 +288,11 @@ impl VerifyRequest {
         Ok(every_item)
     }
 
-    fn tell(&self, point: &Point, component: &str, item: &str, bytes: u64) {
+    /// Tells of an item that was proved.
+    pub(super) fn told(&self, point: &Point, component: &str, item: &str, bytes: u64) -> impl FnOnce() + Send + use<> {
         let (point, component, item) = (point.id.clone(), component.to_owned(), item.to_owned());
-        self.observers.emit(&Event::ItemVerified { point, component, item, bytes });
+        let observers = self.observers.clone();
+        move || observers.emit(&Event::ItemVerified { point, component, item, bytes })
     }
 }
 
@@ -326,7 +343,7 @@ impl fmt::Display for Depth {
     }
 }
 
-fn restorable(point: &Point) -> impl Iterator<Item = &Component> {
+pub(super) fn restorable(point: &Point) -> impl Iterator<Item = &Component> {
     point.manifest.components.iter().filter(|component| component.outcome != Outcome::Failed)
 }
 
@@ -356,13 +373,17 @@ fn note(
 ) -> Result<()> {
     match result {
         Ok(()) => Ok(()),
-        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+        Err(error) if is_damage(&error) => {
             let (component, item) = (component.to_owned(), item.map(str::to_owned));
             report.findings.push(Finding { component, item, key: key.cloned(), what: error.with_causes() });
             Ok(())
         }
         Err(error) => Err(error),
     }
+}
+
+pub(super) fn is_damage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound)
 }
 
 fn damaged(report: VerifyReport) -> Error {
@@ -375,7 +396,7 @@ fn damaged(report: VerifyReport) -> Error {
         .with_payload(report)
 }
 
-async fn drain(opened: Result<crate::store::ByteStream>) -> Result<()> {
+pub(super) async fn drain(opened: Result<crate::store::ByteStream>) -> Result<()> {
     let mut content = opened?;
     while let Some(chunk) = content.next().await {
         chunk?;

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use jiff::Span;
+use jiff::civil::date;
+use jiff::{Span, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
@@ -140,6 +141,18 @@ impl KeepRules {
         problems
     }
 
+    /// About how many days old a point is when a rule lets it go, of the rules that tell, each in its own words.
+    pub(crate) fn lifetimes_in_days(&self) -> Vec<(String, f64)> {
+        let counted = self.slots().into_iter().filter(|(_, n)| *n > 0);
+        let counted = counted.filter_map(|(rule, n)| Some((format!("{rule} {n}"), rule.days()? * f64::from(n))));
+        let within = self.within.and_then(|span| {
+            // The year does not matter for "about".
+            let days = span.total((Unit::Day, date(2026, 1, 1))).ok()?;
+            Some((format!("within {span:#}"), days))
+        });
+        counted.chain(within).collect()
+    }
+
     /// The rules that count, with their numbers.
     pub(super) fn slots(&self) -> [(Rule, u32); 6] {
         [
@@ -171,6 +184,20 @@ pub(super) enum Rule {
     Weekly,
     Monthly,
     Yearly,
+}
+
+impl Rule {
+    /// The width of a slot; none where it depends on how often points are made.
+    fn days(self) -> Option<f64> {
+        match self {
+            Self::Last => None,
+            Self::Hourly => Some(1.0 / 24.0),
+            Self::Daily => Some(1.0),
+            Self::Weekly => Some(7.0),
+            Self::Monthly => Some(30.4),
+            Self::Yearly => Some(365.25),
+        }
+    }
 }
 
 impl fmt::Display for Rule {

@@ -40,13 +40,22 @@ pub trait ResourceExporter: Debug + Display + Send + Sync + 'static {
 pub struct ExporterInfo {
     /// The kind of component, kept in the manifest: "directory", "postgres.dump".
     pub kind: String,
+    /// Its items hold secrets: a program takes it only into a vault that is encrypted.
+    pub secret: bool,
 }
 
 impl ExporterInfo {
     /// An exporter of components of `kind`.
     #[must_use]
     pub fn new(kind: impl Into<String>) -> Self {
-        Self { kind: kind.into() }
+        Self { kind: kind.into(), secret: false }
+    }
+
+    /// Says that the items hold secrets.
+    #[must_use]
+    pub fn secret(mut self) -> Self {
+        self.secret = true;
+        self
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::{self, Debug, Display};
 use std::ops::Range;
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -68,6 +69,17 @@ pub trait ItemSource: Send + Sync {
     /// # Errors
     /// As [`open`](Self::open); [`Invalid`](ErrorKind::Invalid) for a range beyond the end.
     async fn open_range(&self, item: &ItemInfo, range: Range<u64>) -> Result<ByteStream>;
+
+    /// Proves that all of the item is there and not a bit of it damaged: for an importer that must know so before it begins. A
+    /// source that keeps digests of what is stored need not decode it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) and its stream.
+    async fn prove(&self, item: &ItemInfo) -> Result<()> {
+        let mut content = self.open(item).await?;
+        while content.next().await.transpose()?.is_some() {}
+        Ok(())
+    }
 }
 
 /// An item as it was exported.

@@ -425,7 +425,7 @@ pub struct Location {
 }
 
 impl Location {
-    /// A place. For authors of stores.
+    /// A location. For authors of stores.
     #[must_use]
     pub fn new(scheme: impl Into<String>, place: impl Into<String>, key: impl Into<String>) -> Self {
         Self { scheme: scheme.into(), place: place.into(), key: key.into() }

@@ -18,13 +18,14 @@ use crate::digest::Blake3;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{ByteStream, ObjectStore};
 use crate::task::Task;
-use crate::vault::fetch::StoredItem;
+use crate::vault::fetch::{StoredItem, WAITING, fetch_all};
 use crate::vault::frame::{MAX_PLAIN, packed_capacity};
 use crate::vault::open::{Form, Reading};
 use crate::vault::seal::Identity;
 use crate::vault::seek_table::{FOOTER, SeekTable};
 use crate::vault::stored::{PART, StoredObject};
 use crate::vault::unpack::{Plain, Unpacker};
+use crate::vault::whole_object::WholeObjects;
 
 /// End of the compressed stream that is read for the table of frames; longer tables are read again.
 const TABLE_GUESS: u64 = 64 << 10;
@@ -40,6 +41,8 @@ pub(crate) struct ItemReader {
     blake3: Option<Blake3>,
     budget: Budget,
     index: OnceCell<(Form, SeekTable)>,
+    /// Whether [`stream`](Self::stream) proves the SHA-256 of each object, too.
+    whole_objects: bool,
 }
 
 impl ItemReader {
@@ -58,7 +61,14 @@ impl ItemReader {
     ) -> Result<Self> {
         let name = name.into();
         let item = StoredItem::new(places, objects).map_err(|error| error.with("item", &name))?;
-        Ok(Self { name, item: Arc::new(item), identity, bytes, blake3, budget: budget.clone(), index: OnceCell::new() })
+        let (item, budget, index) = (Arc::new(item), budget.clone(), OnceCell::new());
+        Ok(Self { name, item, identity, bytes, blake3, budget, index, whole_objects: false })
+    }
+
+    /// Has [`stream`](Self::stream) prove the signed SHA-256 of each object on the way: at the stream's end nothing that is
+    /// stored of the item is unproved.
+    pub(crate) fn proving_objects(self) -> Self {
+        Self { whole_objects: true, ..self }
     }
 
     /// The whole content. Waits until the budget has room for it. The last chunk comes only when length and digest of the
@@ -71,16 +81,34 @@ impl ItemReader {
         let lanes = Lanes::reserve(self).await?;
         let (item, budget) = (Arc::clone(&self.item), self.budget.clone());
         let (identity, recorded) = (self.identity.clone(), (self.bytes, self.blake3));
+        let objects = self.whole_objects.then(|| WholeObjects::new(&item));
         Ok(self.deliver(move |out| async move {
             let Lanes { parts, packed, plain } = lanes;
             let first = item.fetch(0, parts.buffer().await?, &budget).await?;
             let form = Form::of(&first, item.bytes(), identity.as_ref()).map_err(|error| item.place(0, error))?;
             let range = 0..form.len;
-            let (reading, work) = Reading::new(item, form, range, Some(first), parts, budget.clone());
+            let (reading, work) = Reading::new(item, form, range, Some(first), parts, budget.clone(), objects);
             let (frames, jobs) = mpsc::channel(budget.limits().workers.get());
             let unpacker = Unpacker::whole(reading, packed, plain, budget.clone(), recorded.0, frames);
             tokio::try_join!(work, unpacker.run(), prove(jobs, recorded, budget, out)).map(|_| ())
         }))
+    }
+
+    /// Reads every stored part and proves it, without opening any: that finds each damaged bit, and takes no key.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) with the place, and what the store answers.
+    pub(crate) async fn prove_parts(&self) -> Result<()> {
+        let Lanes { parts, .. } = Lanes::reserve(self).await?;
+        let (out, mut fetched) = mpsc::channel(WAITING);
+        let fetch = fetch_all(Arc::clone(&self.item), 0..self.item.parts(), None, parts, self.budget.clone(), out);
+        let proved = async {
+            while let Some(part) = fetched.recv().await {
+                part.join().await??;
+            }
+            Ok(())
+        };
+        tokio::try_join!(fetch, proved).map(drop).map_err(|error| self.at(error))
     }
 
     /// The plain bytes `range`, read without the rest: the table of frames tells where they are.
@@ -103,7 +131,7 @@ impl ItemReader {
         let (item, budget, form, bytes) = (Arc::clone(&self.item), self.budget.clone(), form.clone(), self.bytes);
         Ok(self.deliver(move |out| async move {
             let Lanes { parts, packed, plain } = lanes;
-            let (reading, work) = Reading::new(item, form, span.packed, None, parts, budget.clone());
+            let (reading, work) = Reading::new(item, form, span.packed, None, parts, budget.clone(), None);
             let (frames, jobs) = mpsc::channel(budget.limits().workers.get());
             let longest = bytes.min(span.skip + (range.end - range.start) + MAX_PLAIN as u64);
             let unpacker = Unpacker::frames(reading, packed, plain, budget, longest, frames);
@@ -135,7 +163,7 @@ impl ItemReader {
         let range = form.len - len..form.len;
         let parts = lanes.parts.clone();
         let (mut reading, work) =
-            Reading::new(Arc::clone(&self.item), form.clone(), range, None, parts, self.budget.clone());
+            Reading::new(Arc::clone(&self.item), form.clone(), range, None, parts, self.budget.clone(), None);
         let collect = async {
             let mut out = Vec::new();
             while let Some(opened) = reading.next().await? {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::budget::Budget;
 use crate::buffer::{Buffer, Lane};
-use crate::digest::Blake3;
+use crate::digest::{Blake3, Sha256};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::ObjectStore;
 use crate::task::Task;
@@ -89,6 +89,16 @@ impl StoredItem {
             first.get_or_insert(error);
         }
         Err(first.unwrap_or_else(|| corrupt("the item is nowhere")))
+    }
+
+    /// How many parts all objects have together.
+    pub(crate) fn parts(&self) -> u64 {
+        self.objects.iter().map(|object| object.parts.len() as u64).sum()
+    }
+
+    /// The SHA-256 that was signed for the object that this part ends, if it ends one.
+    pub(crate) fn signed_at_end(&self, part: u64) -> Option<Sha256> {
+        self.locate(part).filter(|(object, index)| index + 1 == object.parts.len()).map(|(object, _)| object.sha256)
     }
 
     /// The object that holds a part, and the part's index there.

@@ -89,7 +89,7 @@ impl PointItems {
         reader(&self.vault, self.point.manifest.epoch.as_ref(), &line.name, objects.collect::<Result<_>>()?, recorded)
     }
 
-    async fn find(&self, item: &ItemInfo) -> Result<ItemLine> {
+    pub(crate) async fn find(&self, item: &ItemInfo) -> Result<ItemLine> {
         if let Some(line) = self.window().get(&item.name) {
             return Ok(line.clone());
         }
@@ -134,10 +134,25 @@ impl PointItems {
     /// Opens an item that was read from [`lines`](Self::lines).
     pub(crate) async fn open_line(&self, line: &ItemLine) -> Result<ByteStream> {
         self.unlock().await?;
-        let place = (self.point.id.clone(), self.component.name.clone());
-        let named = move |error: Error| error.with("component", &place.1).with("point", &place.0);
-        let stream = self.reader(line)?.stream().await.map_err(&named)?;
+        self.stream(self.reader(line)?).await
+    }
+
+    /// The same, and proves each of its objects as a whole on the way.
+    pub(crate) async fn open_line_proving_objects(&self, line: &ItemLine) -> Result<ByteStream> {
+        self.unlock().await?;
+        self.stream(self.reader(line)?.proving_objects()).await
+    }
+
+    async fn stream(&self, reader: ItemReader) -> Result<ByteStream> {
+        let named = self.named();
+        let stream = reader.stream().await.map_err(&named)?;
         Ok(Box::pin(stream.map(move |chunk| chunk.map_err(&named))))
+    }
+
+    /// Adds to an error whose item it is.
+    fn named(&self) -> impl Fn(Error) -> Error + Send + use<> {
+        let (point, component) = (self.point.id.clone(), self.component.name.clone());
+        move |error| error.with("component", &component).with("point", &point)
     }
 
     async fn unlock(&self) -> Result<()> {
@@ -167,6 +182,12 @@ impl ItemSource for PointItems {
         let line = self.find(item).await?;
         self.unlock().await?;
         self.reader(&line)?.range(range).await
+    }
+
+    async fn prove(&self, item: &ItemInfo) -> Result<()> {
+        let line = self.find(item).await?;
+        self.unlock().await?;
+        self.reader(&line)?.prove_parts().await.map_err(self.named())
     }
 }
 

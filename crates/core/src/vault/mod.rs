@@ -54,6 +54,7 @@ pub(crate) mod undelete;
 mod unpack;
 mod vault_id;
 pub(crate) mod wary;
+mod whole_object;
 
 pub use builder::VaultBuilder;
 pub use custodians::{Custodian, Removal};

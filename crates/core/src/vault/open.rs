@@ -12,6 +12,7 @@ use crate::vault::age_stream::{CHUNK, SEALED_CHUNK, StreamKey, TAG, plain_len};
 use crate::vault::fetch::{Fetching, StoredItem, WAITING, fetch_all};
 use crate::vault::seal::{Identity, unlock};
 use crate::vault::stored::PART;
+use crate::vault::whole_object::WholeObjects;
 
 /// How an item's stored bytes hold its compressed stream.
 #[derive(Clone, Debug)]
@@ -68,6 +69,7 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// Prepares to read `range`, which is not empty; the future does the work and must be polled beside the reading.
+    /// `objects` are proved on the way; then the range must be all of the stream.
     pub(crate) fn new(
         item: Arc<StoredItem>,
         form: Form,
@@ -75,6 +77,7 @@ impl Reading {
         first: Option<Buffer>,
         lane: Lane,
         budget: Budget,
+        objects: Option<WholeObjects>,
     ) -> (Self, impl Future<Output = Result<()>> + Send) {
         let (out, parts) = mpsc::channel(WAITING);
         let skip = if form.key.is_some() { (range.start % CHUNK as u64) as usize } else { 0 };
@@ -84,8 +87,14 @@ impl Reading {
             let wanted = stored.start / PART as u64..stored.end.div_ceil(PART as u64);
             let first = first.filter(|_| wanted.start == 0);
             let (fetched, fetching) = mpsc::channel(WAITING);
-            let opener =
-                Opener { item: Arc::clone(&item), form, at: stored.start, end: stored.end, across: Vec::new() };
+            let opener = Opener {
+                item: Arc::clone(&item),
+                form,
+                at: stored.start,
+                end: stored.end,
+                across: Vec::new(),
+                objects,
+            };
             let fetch = fetch_all(item, wanted, first, lane, budget.clone(), fetched);
             tokio::try_join!(fetch, opener.open_all(fetching, budget, out)).map(|_| ())
         };
@@ -125,6 +134,7 @@ struct Opener {
     end: u64,
     /// The beginning of a chunk whose rest lies in the next part.
     across: Vec<u8>,
+    objects: Option<WholeObjects>,
 }
 
 /// What to open of one part.
@@ -142,6 +152,9 @@ impl Opener {
     ) -> Result<()> {
         while let Some(fetching) = parts.recv().await {
             let mut part = fetching.join().await??;
+            if let Some(objects) = &mut self.objects {
+                part = objects.add(part, &budget).await?;
+            }
             let number = self.at / PART as u64;
             let begin = (self.at % PART as u64) as usize;
             let end = part.len().min(begin + usize::try_from(self.end - self.at).unwrap_or(usize::MAX));

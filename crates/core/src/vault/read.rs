@@ -65,3 +65,111 @@ async fn begin(store: &dyn ObjectStore, key: &Key, size: u64, options: GetOption
 fn corrupt(what: &'static str) -> Error {
     Error::new(ErrorKind::Corrupt, what)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::budget::Budget;
+    use crate::buffer::Lane;
+    use crate::limits::Limits;
+    use crate::store::{
+        BoxStream, Capabilities, DeleteOutcome, HeadOptions, ListEntry, ListOptions, MemoryStore, ObjectMeta,
+        ObjectRef, ObjectStoreExt as _, Prefix, PutOptions, Upload, UploadRef,
+    };
+
+    /// Says another size than the object has, or sends other bytes.
+    #[derive(Debug)]
+    struct Liar {
+        store: MemoryStore,
+        size: u64,
+        sent: &'static str,
+    }
+
+    #[async_trait]
+    impl ObjectStore for Liar {
+        fn capabilities(&self) -> Capabilities {
+            self.store.capabilities()
+        }
+
+        async fn put(&self, key: &Key, data: Bytes, options: &PutOptions) -> Result<ObjectMeta> {
+            self.store.put(key, data, options).await
+        }
+
+        async fn upload(&self, key: &Key, options: &PutOptions) -> Result<Box<dyn Upload>> {
+            self.store.upload(key, options).await
+        }
+
+        fn uploads(&self, prefix: &Prefix) -> BoxStream<'static, Result<UploadRef>> {
+            self.store.uploads(prefix)
+        }
+
+        async fn abort_upload(&self, upload: &UploadRef) -> Result<()> {
+            self.store.abort_upload(upload).await
+        }
+
+        async fn now(&self) -> Result<Timestamp> {
+            self.store.now().await
+        }
+
+        async fn get(&self, key: &Key, _: &GetOptions) -> Result<GetOutcome> {
+            let mut answer = self.store.get(key, &GetOptions::default()).await?;
+            answer.meta.size = self.size;
+            // In two pieces, so that both the first and a later one are measured.
+            let (one, two) = self.sent.split_at(self.sent.len() / 2);
+            answer.body = Box::pin(futures_util::stream::iter([one, two].map(|piece| Ok(Bytes::from(piece)))));
+            Ok(answer)
+        }
+
+        async fn head(&self, key: &Key, options: &HeadOptions) -> Result<ObjectMeta> {
+            self.store.head(key, options).await
+        }
+
+        fn list(&self, prefix: &Prefix, options: &ListOptions) -> BoxStream<'static, Result<ListEntry>> {
+            self.store.list(prefix, options)
+        }
+
+        async fn delete(&self, what: &[ObjectRef]) -> Result<Vec<DeleteOutcome>> {
+            self.store.delete(what).await
+        }
+    }
+
+    impl fmt::Display for Liar {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a liar")
+        }
+    }
+
+    #[tokio::test]
+    async fn lengths_that_are_not_as_recorded_are_damage() {
+        let key: Key = "a".parse().unwrap();
+        let budget = Budget::inline(Limits::default());
+        let lane = Lane::new(&Arc::new(budget.reserve(4 << 10).await.unwrap()), 4 << 10, &budget);
+        for (size, sent, expected) in [
+            (8, "cdef", None),
+            (9, "cdef", Some("the object has another length than recorded")),
+            (7, "cdef", Some("the object has another length than recorded")),
+            (8, "cdefg", Some("the store sent more than was asked for")),
+            (8, "cdefghijkl", Some("the store sent more than was asked for")),
+            (8, "cde", Some("the store sent less than was asked for")),
+            (8, "", Some("the store sent less than was asked for")),
+        ] {
+            let liar = Liar { store: MemoryStore::new(), size, sent };
+            liar.store.put_new(&key, "abcdefgh").await.unwrap();
+            let mut buffer = lane.buffer().await.unwrap();
+            let read = read_range(&liar, &key, 8, 2..6, &mut buffer).await;
+            match (expected, read) {
+                (None, Ok(())) => assert_eq!(&buffer[..], b"cdef"),
+                (Some(expected), Err(error)) => {
+                    assert_eq!((error.kind(), error.message()), (ErrorKind::Corrupt, expected), "{size} {sent:?}");
+                }
+                (_, read) => panic!("{size} {sent:?}: {read:?}"),
+            }
+        }
+    }
+}

@@ -57,9 +57,21 @@ pub(crate) async fn start(program: &Program, arguments: &[String], server: Optio
     let mut child = command.spawn().map_err(|error| {
         Error::new(ErrorKind::Other, "the program cannot be run").with("program", program.path.display()).because(error)
     })?;
+    child.stdin.iter().for_each(enlarge);
+    child.stdout.iter().for_each(enlarge);
     let said = tokio::spawn(listen(name.clone(), child.stderr.take()));
     Ok(Child { name, stdin: child.stdin.take(), stdout: child.stdout.take(), child, said, _password: password })
 }
+
+/// Room for much at once, or reader and writer wake each other up for every 64 KiB. A system that does not allow it works on
+/// as it is.
+#[cfg(target_os = "linux")]
+fn enlarge(pipe: &impl std::os::fd::AsFd) {
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, 1 << 20);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn enlarge<T>(_: &T) {}
 
 impl Child {
     /// Waits for its end.

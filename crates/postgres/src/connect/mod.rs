@@ -166,9 +166,8 @@ impl PgConnect {
 
     /// Sets what libpq calls `name`. Says whether it knows it.
     fn set(&mut self, name: &str, value: &str) -> Result<bool> {
-        let number = |what: &str| {
-            Error::new(ErrorKind::Invalid, format!("{what} is no number that it can be")).with("value", value)
-        };
+        // What stands there may be a piece of a password that ended too early.
+        let number = |what: &str| Error::new(ErrorKind::Invalid, format!("{what} is no number that it can be"));
         match name {
             "host" | "hostaddr" => self.host = one_host(value)?,
             "port" => self.port = value.parse().map_err(|_| number("the port"))?,

@@ -7,6 +7,37 @@ use percent_encoding::percent_decode_str;
 
 use super::PgConnect;
 
+/// Parameters that libpq knows and we do not.
+const NOT_UNDERSTOOD: [&str; 27] = [
+    "channel_binding",
+    "client_encoding",
+    "fallback_application_name",
+    "gssdelegation",
+    "gssencmode",
+    "gsslib",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "krbsrvname",
+    "load_balance_hosts",
+    "options",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "service",
+    "sslcert",
+    "sslcertmode",
+    "sslcompression",
+    "sslcrl",
+    "sslkey",
+    "sslnegotiation",
+    "sslpassword",
+    "sslsni",
+    "target_session_attrs",
+    "tcp_user_timeout",
+];
+
 /// Reads `postgres://user:password@host:port/database?name=value` or `host=... user=...`, by libpq's names. An error never
 /// repeats the string: a password may be in it.
 impl FromStr for PgConnect {
@@ -24,6 +55,11 @@ impl FromStr for PgConnect {
 fn from_url(rest: &str) -> Result<PgConnect> {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    // A `/` or `?` ended the password too early, and what stands for host, port or database is a piece of it.
+    if database.contains('@') || (query.contains('@') && !authority.contains('@')) {
+        return Err(invalid("the URL has an @ where none can be")
+            .advise("write @ : / ? # and % in a user, a password or a database as %40 %3A %2F %3F %23 and %25"));
+    }
     let (login, place) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (user, password) = login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password)));
     let (host, port) = split_port(place)?;
@@ -97,7 +133,12 @@ fn set_known(server: &mut PgConnect, name: &str, value: &str) -> Result<()> {
     if server.set(name, value)? {
         return Ok(());
     }
-    Err(invalid("the connection string has a parameter that is not understood").with("parameter", name))
+    let error = invalid("the connection string has a parameter that is not understood");
+    // Any other name may be a piece of a password.
+    Err(match NOT_UNDERSTOOD.iter().find(|known| **known == name) {
+        Some(name) => error.with("parameter", name),
+        None => error.advise("put a value with white space in single quotes; in a URL write & as %26"),
+    })
 }
 
 fn invalid(what: &'static str) -> Error {
@@ -151,10 +192,24 @@ mod tests {
             "host=a password='hunter2",
             "hunter2",
             "host=a,b password=hunter2",
+            "postgres://u:hunter2/x@h/db",
+            "postgres://u:hunter2?x@h/db",
+            "postgres://u:hunter2?x=y@h/db",
+            "postgres://u:p@hunter2/x@h/db",
+            "postgres://u:hunter2",
+            "postgres://u:x@h/?application_name=a&hunter2=b",
+            "host=h password=my hunter2=x",
         ] {
             let error = format!("{:?}", text.parse::<PgConnect>().unwrap_err());
             assert!(!error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_parameter_that_libpq_knows_is_named() {
+        let error = "postgres://h/?sslcert=me.crt".parse::<PgConnect>().unwrap_err();
+        assert_eq!(error.context("parameter"), Some("sslcert"));
+        assert!("postgres://u@h/?host=@abstract".parse::<PgConnect>().is_ok());
     }
 
     #[test]

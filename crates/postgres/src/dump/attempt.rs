@@ -14,6 +14,9 @@ use crate::facts::{ARCHIVE, DatabaseFacts, database_item};
 /// How often a dump is begun that a standby cancels.
 const ATTEMPTS: u32 = 3;
 
+/// The encoding of a database that takes any bytes for text. In no other could they be told.
+const UNKNOWN: &str = "SQL_ASCII";
+
 /// What became of a database.
 #[derive(Debug)]
 pub(super) struct Outcome {
@@ -40,8 +43,13 @@ impl PgDump {
         let mut attempt = 1;
         loop {
             match self.in_time(database, program, &mut *item).await {
-                Ok((facts, said)) => {
+                Ok((facts, said, unlogged)) => {
                     notes.extend(warnings(database, &said));
+                    if unlogged > 0 {
+                        notes.push(format!(
+                            "{database:?}: {unlogged} unlogged tables have no rows: a standby has none of them"
+                        ));
+                    }
                     let empty = facts.tables.is_empty() && facts.large_objects == 0;
                     let dumped = Dumped { cut_at: facts.cut_at, empty };
                     item.finish(facts.to_facts()).await?;
@@ -67,7 +75,7 @@ impl PgDump {
         database: &str,
         program: &Program,
         item: &mut dyn ItemWriter,
-    ) -> Result<(DatabaseFacts, Said), Failed> {
+    ) -> Result<(DatabaseFacts, Said, u64), Failed> {
         let attempt = self.attempt(database, program, item);
         let Some(timeout) = self.options.database_timeout else { return attempt.await };
         tokio::time::timeout(timeout, attempt).await.unwrap_or_else(|_| {
@@ -83,10 +91,13 @@ impl PgDump {
         database: &str,
         program: &Program,
         item: &mut dyn ItemWriter,
-    ) -> Result<(DatabaseFacts, Said), Failed> {
+    ) -> Result<(DatabaseFacts, Said, u64), Failed> {
         let mut cut = Cut::open(&self.server, database, &self.options).await.map_err(Failed::Source)?;
         let server = self.server.with_database(database);
-        let arguments = arguments(&self.options, &cut.snapshot);
+        let mut arguments = arguments(&self.options, &cut.snapshot);
+        if cut.facts.encoding == UNKNOWN {
+            arguments.push(format!("--encoding={UNKNOWN}"));
+        }
         let mut child = start(program, &arguments, Some(&server)).await.map_err(Failed::Source)?;
         let head = pump(&mut child, item, &mut cut.session).await?;
         let judge = async {
@@ -98,7 +109,7 @@ impl PgDump {
         };
         let said = judge.await.map_err(Failed::Source)?;
         cut.facts.client_version = program.version.to_string();
-        Ok((cut.facts, said))
+        Ok((cut.facts, said, cut.unlogged))
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Cut {
     pub(super) session: Session,
     pub(super) snapshot: String,
     pub(super) facts: DatabaseFacts,
+    /// Unlogged tables of a standby, which has no rows of them.
+    pub(super) unlogged: u64,
 }
 
 #[derive(Deserialize)]
@@ -23,6 +25,7 @@ struct Moment {
     snapshot: String,
     micros: i64,
     lsn: Option<String>,
+    unlogged: u64,
 }
 
 impl Cut {
@@ -35,7 +38,9 @@ impl Cut {
             .row(
                 "SELECT pg_export_snapshot() AS snapshot,
                         (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS micros,
-                        (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)::text AS lsn",
+                        (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)::text AS lsn,
+                        (SELECT count(*) FROM pg_class
+                         WHERE relkind = 'r' AND relpersistence = 'u' AND pg_is_in_recovery()) AS unlogged",
                 &[],
             )
             .await?;
@@ -43,7 +48,7 @@ impl Cut {
         facts.cut_at = Timestamp::from_microsecond(moment.micros).ok();
         facts.lsn = moment.lsn;
         facts.snapshot = Some(moment.snapshot.clone());
-        Ok(Self { session, snapshot: moment.snapshot, facts })
+        Ok(Self { session, snapshot: moment.snapshot, facts, unlogged: moment.unlogged })
     }
 
     /// Proves that the session was alive until now.

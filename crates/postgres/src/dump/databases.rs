@@ -56,6 +56,11 @@ pub(super) fn choose(all: &[Listed], options: &PgDumpOptions) -> Chosen {
             chosen.problems.push(Problem::new(name, "the server has no such database"));
         }
     }
+    for glob in options.databases.iter().filter(|glob| glob.contains('*')) {
+        if !all.iter().any(|database| matches(glob, &database.name)) {
+            chosen.notes.push(format!("no database is called like {glob:?}"));
+        }
+    }
     chosen.notes.extend(note(&excluded, "excluded"));
     chosen.notes.extend(note(&closed, "left out because they do not allow connections"));
     chosen.names.sort();
@@ -130,6 +135,7 @@ mod tests {
     fn what_is_named_and_cannot_be_dumped_is_a_problem() {
         let chosen = with(&["shop-a", "orders", "closed", "template0", "none-*"], &[]);
         assert_eq!(chosen.names, ["shop-a"]);
+        assert_eq!(chosen.notes, ["no database is called like \"none-*\""]);
         let problems: Vec<&str> = chosen.problems.iter().map(|problem| problem.what.as_str()).collect();
         assert_eq!(problems, ["template0", "closed", "orders"]);
     }

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::{PgDumpOptions, pattern};
 use crate::connect::Session;
+use crate::error;
 use crate::facts::{DatabaseFacts, ExtensionFacts, TableFacts};
 use crate::quote::ident;
 
@@ -96,6 +97,24 @@ const TABLES: &str = "
         AND NOT EXISTS (SELECT FROM unnest($5::text[], $6::text[]) AS p(s, t) WHERE n.nspname ~ p.s AND c.relname ~ p.t)
     ORDER BY 1, 2";
 
+/// Tables that one statement locks.
+const HELD_AT_ONCE: usize = 500;
+
+/// Keeps others from emptying or rewriting tables while rows are counted, which may take hours: an older snapshot sees nothing
+/// of a table then. `pg_dump` locks them too, but only once it runs.
+async fn hold(session: &Session, tables: &[TableFacts]) -> Result<()> {
+    for some in tables.chunks(HELD_AT_ONCE) {
+        let names: Vec<String> = some.iter().map(named).collect();
+        let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
+        session.batch_execute(&sql).await.map_err(error::server)?;
+    }
+    Ok(())
+}
+
+fn named(table: &TableFacts) -> String {
+    format!("ONLY {}.{}", ident(&table.schema), ident(&table.name))
+}
+
 async fn tables(session: &Session, options: &PgDumpOptions) -> Result<Vec<TableFacts>> {
     let schemas = |patterns: &[String]| patterns.iter().map(|p| pattern::schema(p)).collect::<Result<Vec<String>>>();
     let (schema, no_schema) = (schemas(&options.schemas)?, schemas(&options.exclude_schemas)?);
@@ -108,8 +127,9 @@ async fn tables(session: &Session, options: &PgDumpOptions) -> Result<Vec<TableF
     let mut found: Vec<TableFacts> =
         session.rows(TABLES, &[&schema, &no_schema, &table.0, &table.1, &no_table.0, &no_table.1]).await?;
     if options.count_rows {
+        hold(session, &found).await?;
         for table in &mut found {
-            let sql = format!("SELECT count(*) AS count FROM ONLY {}.{}", ident(&table.schema), ident(&table.name));
+            let sql = format!("SELECT count(*) AS count FROM {}", named(table));
             table.rows = Some(session.row::<Count>(&sql, &[]).await?.count);
         }
     }

@@ -30,7 +30,6 @@ pub(super) enum Failed {
 pub(super) async fn pump(child: &mut Child, item: &mut dyn ItemWriter, session: &mut Session) -> Result<Head, Failed> {
     let mut head = Head::default();
     let Some(stdout) = &mut child.stdout else { return Ok(head) };
-    enlarge(stdout);
     let mut buffer = BytesMut::new();
     loop {
         if buffer.capacity() < LEAST {
@@ -81,15 +80,6 @@ fn unreadable(error: std::io::Error) -> Error {
 fn lost(error: Error) -> Error {
     Error::new(error.kind(), "the session that holds the snapshot ended during the dump").because(error)
 }
-
-/// Fewer and larger reads. A system that does not allow it works on as it is.
-#[cfg(target_os = "linux")]
-fn enlarge(pipe: &tokio::process::ChildStdout) {
-    let _ = rustix::pipe::fcntl_setpipe_size(pipe, CHUNK);
-}
-
-#[cfg(not(target_os = "linux"))]
-fn enlarge(_: &tokio::process::ChildStdout) {}
 
 #[cfg(test)]
 mod tests {

@@ -30,13 +30,18 @@ pub(super) async fn apply(restore: &PgRestore, items: &dyn ItemSource, plan: Imp
     if blocked(&plan) {
         return Ok(untouched(&plan));
     }
-    let planned = Planned::make(restore, items, &plan.options, Some(&details)).await?;
+    let (planned, content) = Planned::make(restore, items, &plan.options, Some(&details)).await?;
     not_moved(&plan, &planned.plan)?;
     if planned.is_blocked() {
         return Ok(untouched(&planned.plan));
     }
-    // Before anything is made at the target, the archive is known to be whole.
-    Archive::open(items, &planned.item).await?.prove(&planned.program).await?;
+    // Before anything is made at the target, the archive is known to be whole: by the proof of its bytes, or by parsing it.
+    if planned.ours {
+        drop(content);
+        items.prove(&planned.item).await?;
+    } else {
+        content.parse(&planned.program).await?;
+    }
     let job = Job { restore, items, details, list: list_file(planned.list.as_deref())?, planned };
     job.run().await
 }
@@ -88,9 +93,10 @@ impl Job<'_> {
             }
             let until = self.restore.asked().expires_after.map(|span| after(self.planned.target.now, span));
             scratch.keep(until).await?;
-            if until.is_none()
-                && let Err(error) = self.say(setup::statements(&self.planned.toc, "COMMENT", &name)).await
-            {
+            let comment = setup::statements(&self.planned.toc, "COMMENT", &name);
+            if until.is_some() && !comment.is_empty() {
+                report.notes.push("the database's comment was not restored: a mark stands in its place".to_owned());
+            } else if let Err(error) = self.say(comment).await {
                 report.notes.push(format!("the database's comment was not restored: {error}"));
             }
         }
@@ -137,28 +143,28 @@ impl Job<'_> {
         Ok(notes)
     }
 
-    /// Runs statements of the archive in the database that is restored, where `pg_restore` would.
+    /// Runs statements of the archive about the database that is restored. Beside it: its own settings may forbid them in it.
     async fn say(&self, statements: Vec<String>) -> Result<()> {
         if statements.is_empty() {
             return Ok(());
         }
-        let session = self.restore.server().with_database(&self.details.database).session().await?;
+        let session = self.restore.server().session().await?;
         session.batch_execute(&statements.concat()).await.map_err(error::server)
     }
 
     /// Has `pg_restore` fill the database, which is there.
     async fn fill(&mut self) -> Result<()> {
         let server = self.restore.server().with_database(&self.details.database);
-        let archive = Archive::open(self.items, &self.planned.item).await?;
+        let content = Archive::open(self.items, &self.planned.item).await?.content;
         let jobs = self.restore.asked().jobs;
         let mut arguments = self.arguments();
         if jobs > 1 {
-            let file = ArchiveFile::write(&self.restore.scratch_folder(), archive.into_stream()).await?;
+            let file = ArchiveFile::write(&self.restore.scratch_folder(), content.into_stream()).await?;
             arguments.extend([format!("--jobs={jobs}"), file.path().display().to_string()]);
             let child = crate::client::start(&self.planned.program, &arguments, Some(&server)).await?;
             settled(child.end().await?)?;
         } else {
-            settled(archive.restore(&self.planned.program, &arguments, &server).await?)?;
+            settled(content.restore(&self.planned.program, &arguments, &server).await?)?;
         }
         if self.restore.asked().analyze {
             analyze(&server).await?;

@@ -16,8 +16,13 @@ const MAX_HEAD: usize = 256 << 20;
 
 /// An archive whose head has been read.
 pub(super) struct Archive {
-    pub(super) item: ItemInfo,
     pub(super) toc: Toc,
+    pub(super) content: Content,
+}
+
+/// All of it, on its way.
+pub(super) struct Content {
+    item: ItemInfo,
     head: Bytes,
     rest: ByteStream,
 }
@@ -41,7 +46,10 @@ impl Archive {
                 }
                 tried = head.len();
                 match Toc::parse(&head) {
-                    Ok(toc) => return Ok(Self { item: item.clone(), toc, head: head.freeze(), rest }),
+                    Ok(toc) => {
+                        let content = Content { item: item.clone(), head: head.freeze(), rest };
+                        return Ok(Self { toc, content });
+                    }
                     Err(Unread::Bad(error)) => return Err(error),
                     Err(Unread::Short) if chunk.is_none() => {
                         return Err(Error::new(ErrorKind::Corrupt, "the archive ends in its table of contents"));
@@ -64,7 +72,7 @@ impl Archive {
     pub(super) async fn list(&mut self, program: &Program) -> Result<()> {
         let mut child = start(program, &["--list".to_owned()], None).await?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let head = self.head.clone();
+        let head = self.content.head.clone();
         let feed = async move {
             if let Some(mut stdin) = stdin {
                 // It closes the pipe when it has read enough.
@@ -79,23 +87,26 @@ impl Archive {
             }
         };
         let ((), read) = tokio::join!(feed, read);
-        child.end().await.map_err(|error| damaged(error, &self.item))?;
+        child.end().await.map_err(|error| damaged(error, &self.content.item))?;
         read.map_err(|error| Error::new(ErrorKind::Other, "pg_restore's list cannot be read").because(error))?;
         let told = entries_told(&String::from_utf8_lossy(&listed));
         if told == Some(self.toc.entries.len()) {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Corrupt, "pg_restore reads another table of contents than we do")
-            .with("item", &self.item.name))
+            .with("item", &self.content.item.name))
     }
+}
 
+impl Content {
     /// Has `pg_restore` parse the whole archive to its end, restoring nothing.
     ///
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) for what cannot be parsed; what reading the item answers.
-    pub(super) async fn prove(self, program: &Program) -> Result<()> {
+    pub(super) async fn parse(self, program: &Program) -> Result<()> {
         let item = self.item.clone();
-        let child = start(program, &["--file=-".to_owned()], None).await?;
+        // What it writes need not come back to us: it is as much as it reads.
+        let child = start(program, &["--file=/dev/null".to_owned()], None).await?;
         self.feed(child).await.map(drop).map_err(|error| damaged(error, &item))
     }
 
@@ -108,7 +119,7 @@ impl Archive {
         self.feed(child).await
     }
 
-    /// The whole content.
+    /// As one stream.
     pub(super) fn into_stream(self) -> ByteStream {
         Box::pin(futures_util::stream::iter([Ok(self.head)]).chain(self.rest))
     }

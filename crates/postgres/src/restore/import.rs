@@ -30,7 +30,7 @@ impl ResourceImporter for PgRestore {
             archive.list(&program).await?;
             report.entries += archive.toc.entries.len() as u64;
             report.unproved.extend(unproved(item, archive.toc.compression));
-            archive.prove(&program).await?;
+            archive.content.parse(&program).await?;
         }
         if let Some(item) = &found.globals {
             let globals = globals::read(items, item).await?;
@@ -41,7 +41,7 @@ impl ResourceImporter for PgRestore {
     }
 
     async fn plan(&self, items: &dyn ItemSource, options: &ImportOptions) -> Result<ImportPlan> {
-        Ok(Planned::make(self, items, options, None).await?.plan)
+        Ok(Planned::make(self, items, options, None).await?.0.plan)
     }
 
     async fn apply(&self, items: &dyn ItemSource, plan: ImportPlan) -> Result<ImportReport> {

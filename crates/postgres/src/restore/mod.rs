@@ -62,10 +62,11 @@ pub use scratch::ScratchDatabase;
 /// owner, settings, grants and comment of the dumped one.
 ///
 /// # All or nothing
-/// `check` has `pg_restore` parse the whole archive. `apply` does so first, and makes nothing at the server before that. A
-/// database that it makes is marked by a comment, is shut to others until it is whole, and is dropped if the restore fails or
-/// its future is dropped. A database that was there is filled in one transaction. After a kill the same plan applied again drops
-/// what it left and begins anew, and [`sweep`](Self::sweep) finds what nobody comes back for.
+/// `check` has `pg_restore` parse the whole archive. `apply` does so first, and makes nothing at the server before that; of a
+/// dump by [`PgDump`](crate::PgDump) it is enough that no bit of it is lost, which the vault proves. A database that `apply`
+/// makes is marked by a comment, is shut to others until it is whole, and is dropped if the restore fails or its future is
+/// dropped. A database that was there is filled in one transaction. After a kill the same plan applied again drops what it left
+/// and begins anew, and [`sweep`](Self::sweep) finds what nobody comes back for.
 ///
 /// `pg_restore` of the newer of both majors, or a newer one, must be there. Its password is never in arguments or environments.
 ///
@@ -233,6 +234,10 @@ impl PgRestore {
 
     pub(crate) fn server(&self) -> &PgConnect {
         &self.server
+    }
+
+    pub(crate) fn chosen_database(&self) -> Option<&str> {
+        self.options.database.as_deref()
     }
 
     fn asked(&self) -> &PgRestoreOptions {

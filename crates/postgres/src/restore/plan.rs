@@ -6,14 +6,14 @@ use backstay_core::source::{Facts, ImportAction, ImportOptions, ImportPlan, Item
 use backstay_core::{Blake3, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-use super::archive::Archive;
+use super::archive::{Archive, Content};
 use super::create::Locale;
 use super::globals::{self, Wanted};
 use super::items::{self, database};
 use super::lacks::Lacks;
 use super::target::{Found, Object, Target};
 use super::toc::{Entry, Toc};
-use super::{PgRestore, room, select};
+use super::{PgRestore, room, select, setup};
 use crate::client::Program;
 use crate::facts::DatabaseFacts;
 
@@ -40,6 +40,8 @@ pub(super) struct Details {
 pub(super) struct Planned {
     pub(super) plan: ImportPlan,
     pub(super) item: ItemInfo,
+    /// Whether a `pg_dump` that was seen to succeed wrote it, and its source proves that these are the same bytes.
+    pub(super) ours: bool,
     pub(super) facts: DatabaseFacts,
     pub(super) toc: Toc,
     pub(super) program: Program,
@@ -71,13 +73,13 @@ impl Details {
 
 impl Planned {
     /// Looks at archive and target. `again` are the details of a plan that is being applied: its database is meant, and what
-    /// an interrupted apply of it left counts as not there.
+    /// an interrupted apply of it left counts as not there. The archive is read no farther than its head; the rest comes along.
     pub(super) async fn make(
         restore: &PgRestore,
         items: &dyn ItemSource,
         options: &ImportOptions,
         again: Option<&Details>,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Content)> {
         let asked = restore.asked();
         let found_items = items::find(items).await?;
         let item = match again {
@@ -89,7 +91,7 @@ impl Planned {
         let target = Target::look(restore.server()).await?;
         let program = restore.program(target.major(), &archive.toc).await?;
         archive.list(&program).await?;
-        let toc = archive.toc;
+        let Archive { toc, content } = archive;
 
         let name = match (again, &asked.into) {
             (Some(details), _) => details.database.clone(),
@@ -139,14 +141,19 @@ impl Planned {
             globals.tell(&mut plan);
         }
         notes(&mut plan, &toc, &target, &program, &kept, &found);
+        plan.notes.extend(select::notes(&toc, &chosen));
+        if details.creates {
+            plan.notes.extend(setup::left_out(&toc, facts.is_some(), globals.is_some()));
+        }
         let space = room::check(restore, &target, &plan, &item)?;
         plan.notes.extend(space);
         plan.fingerprint = fingerprint(&details, &found);
         plan.extra = Facts::new().with(EXTRA, &details);
         let list = (left_out > 0).then(|| kept.iter().map(|entry| entry.id).collect());
         let without_tablespaces = lacks.lacks_tablespaces();
-        Ok(Self {
+        let planned = Self {
             plan,
+            ours: facts.is_some() && item.digest.is_some(),
             item,
             facts: facts.unwrap_or_default(),
             program,
@@ -157,7 +164,8 @@ impl Planned {
             list,
             without_tablespaces,
             toc,
-        })
+        };
+        Ok((planned, content))
     }
 
     /// Whether something is in the way, so that nothing is restored.
@@ -269,10 +277,16 @@ fn conflicts(
 
 /// Counts what is made, and lists what is replaced.
 fn count(plan: &mut ImportPlan, kept: &[&Entry], found: &Option<Found>) {
-    let there = found.as_ref().map(|found| &found.objects);
+    // In an empty database nothing is dropped, and its extensions are taken as they are.
+    let there = found.as_ref().filter(|found| !found.objects.is_empty());
+    let is_there = |object: &Object| {
+        there.is_some_and(|found| match object.kind.as_str() {
+            "extension" => found.extensions.contains(&object.name),
+            _ => found.objects.contains(object),
+        })
+    };
     for entry in kept {
-        let object = object(entry);
-        match object.filter(|object| there.is_some_and(|there| there.contains(object))) {
+        match object(entry).filter(is_there) {
             Some(object) => {
                 plan.add(ImportAction::Overwrite, object.to_string(), "it is dropped and made as in the archive")
             }
@@ -289,6 +303,14 @@ fn object(entry: &Entry) -> Option<Object> {
         "TYPE" | "DOMAIN" | "SHELL TYPE" => "type",
         "SCHEMA" => "schema",
         "BLOB" => "large object",
+        "COLLATION" => "collation",
+        "OPERATOR" => "operator",
+        "CONVERSION" => "conversion",
+        "TEXT SEARCH CONFIGURATION" => "text search configuration",
+        "TEXT SEARCH DICTIONARY" => "text search dictionary",
+        "FOREIGN DATA WRAPPER" => "foreign data wrapper",
+        "SERVER" => "foreign server",
+        "EXTENSION" => "extension",
         "PUBLICATION" => "publication",
         "EVENT TRIGGER" => "event trigger",
         _ => return None,
@@ -305,8 +327,8 @@ fn notes(plan: &mut ImportPlan, toc: &Toc, target: &Target, program: &Program, k
     let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {}", kind.to_lowercase())).collect();
     plan.notes.push(format!("in the archive: {}", kinds.join(", ")));
     if let Some(found) = found.as_ref().filter(|found| !found.objects.is_empty() && plan.options.overwrite) {
-        let replaced = usize::try_from(plan.count(ImportAction::Overwrite)).unwrap_or(0);
-        let stay = found.objects.len().saturating_sub(replaced);
+        let replaced = |entry: &&&Entry| object(entry).is_some_and(|object| found.objects.contains(&object));
+        let stay = found.objects.len().saturating_sub(kept.iter().filter(replaced).count());
         plan.notes.push(format!("{stay} objects of the database are not in the archive and stay"));
     }
     if toc.server_major() > target.major() {

@@ -65,12 +65,34 @@ pub(super) async fn hold(session: &Session, name: &str) -> Result<()> {
     session.batch_execute(&lock("pg_advisory_lock", name)).await.map_err(|cause| {
         let busy = cause.code() == Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE);
         let told = error::server(cause).with("database", name);
-        if busy { told.advise("another restore into it is at work: wait for its end") } else { told }
-    })
+        if busy { told.advise(WAIT) } else { told }
+    })?;
+    if held_elsewhere(session, name).await? {
+        return Err(Error::new(ErrorKind::Busy, "the database is another restore's")
+            .with("database", name)
+            .advise(WAIT));
+    }
+    Ok(())
+}
+
+const WAIT: &str = "another restore into it is at work: wait for its end";
+
+/// Whether a session in another database of the server holds the name: these locks are each database's own.
+async fn held_elsewhere(session: &Session, name: &str) -> Result<bool> {
+    let sql = format!(
+        "select exists (select from pg_locks l, (select {} as key) k where l.locktype = 'advisory' and l.objsubid = 1 and l.granted \
+         and l.pid <> pg_backend_pid() and ((l.classid::int8 << 32) | l.objid::int8) = k.key)",
+        key(name)
+    );
+    Ok(session.query_one(&sql, &[]).await.map_err(error::server)?.get(0))
 }
 
 fn lock(function: &str, name: &str) -> String {
-    format!("select {function}(hashtextextended({}, 0))", literal(&format!("{MARK}into {name}")))
+    format!("select {function}({})", key(name))
+}
+
+fn key(name: &str) -> String {
+    format!("hashtextextended({}, 0)", literal(&format!("{MARK}into {name}")))
 }
 
 /// A database that is not whole yet. Dropped, it is dropped at the server by a task.
@@ -203,9 +225,14 @@ pub(super) async fn sweep(server: &PgConnect, shown: Vec<ScratchDatabase>) -> Re
     for scratch in shown.into_iter().filter(|scratch| now.contains(scratch) && scratch.expired) {
         let held = session.query_one(&lock("pg_try_advisory_lock", &scratch.name), &[]).await.map_err(error::server)?;
         if held.get(0) {
-            drop_database(&session, &scratch.name).await?;
+            let elsewhere = held_elsewhere(&session, &scratch.name).await?;
+            if !elsewhere {
+                drop_database(&session, &scratch.name).await?;
+            }
             session.batch_execute(&lock("pg_advisory_unlock", &scratch.name)).await.map_err(error::server)?;
-            gone.push(scratch);
+            if !elsewhere {
+                gone.push(scratch);
+            }
         }
     }
     Ok(gone)

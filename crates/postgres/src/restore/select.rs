@@ -32,6 +32,9 @@ const ATTACHED: [&str; 22] = [
     "SECURITY LABEL",
     "REPLICA IDENTITY",
 ];
+const FOREIGN_KEY: &str = "FK CONSTRAINT";
+/// Names that a note lists.
+const TOLD: usize = 20;
 const RELATIONS: [&str; 5] = ["TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE"];
 
 /// The entries that these globs choose, by number; none if there are no globs, and all are meant.
@@ -54,10 +57,47 @@ pub(super) fn chosen(toc: &Toc, only: &[String]) -> Result<Option<BTreeSet<i64>>
                 .advise("name schemas as `sales`, tables as `sales.orders`"));
         }
     }
-    let by_id = toc.entries.iter().map(|entry| (entry.id, entry)).collect();
+    let by_id: BTreeMap<i64, &Entry> = toc.entries.iter().map(|entry| (entry.id, entry)).collect();
+    // One to a table that is not chosen would fail: nothing is in that.
+    chosen.retain(|id| by_id.get(id).is_none_or(|entry| entry.kind != FOREIGN_KEY));
     attach(toc, &by_id, &mut chosen);
     require(&by_id, &mut chosen);
+    let goes_on = |entry: &&Entry| entry.kind == "SEQUENCE SET" && entry.needs.iter().any(|id| chosen.contains(id));
+    let numbers: Vec<i64> = toc.entries.iter().filter(goes_on).map(|entry| entry.id).collect();
+    chosen.extend(numbers);
     Ok(Some(chosen))
+}
+
+/// What is not restored, and nobody would see: rows, and foreign keys of chosen tables.
+pub(super) fn notes(toc: &Toc, chosen: &Option<BTreeSet<i64>>) -> Vec<String> {
+    let is_chosen = |entry: &Entry| chosen.as_ref().is_none_or(|chosen| chosen.contains(&entry.id));
+    let of_kind = |kind: &'static str| toc.entries.iter().filter(move |entry| entry.kind == kind);
+    let place = |entry: &Entry| (entry.schema.clone(), entry.tag.clone());
+    let named = |entry: &Entry| format!("{}.{}", entry.schema.as_deref().unwrap_or_default(), entry.tag);
+    let data: BTreeMap<_, bool> = of_kind("TABLE DATA").map(|entry| (place(entry), is_chosen(entry))).collect();
+    // The rows of a partitioned table are its partitions'.
+    let tables: Vec<&Entry> =
+        of_kind("TABLE").filter(|entry| is_chosen(entry) && !entry.definition.contains("\nPARTITION BY ")).collect();
+    let with = |has: Option<bool>| {
+        tables.iter().filter(|e| data.get(&place(e)).copied() == has).map(|e| named(e)).collect::<Vec<String>>()
+    };
+    let begins = |key: &Entry, table: &Entry| {
+        key.schema == table.schema && key.tag.strip_prefix(&table.tag).is_some_and(|rest| rest.starts_with(' '))
+    };
+    let its_table = |key: &Entry| of_kind("TABLE").any(|e| is_chosen(e) && key.needs.contains(&e.id) && begins(key, e));
+    let keys = of_kind(FOREIGN_KEY).filter(|key| !is_chosen(key) && its_table(key)).map(named).collect();
+    let told = [
+        ("the archive has no rows of", with(None)),
+        ("not chosen, but needed, and made without rows", with(Some(false))),
+        ("foreign keys are left out, the table that they point to is not chosen", keys),
+    ];
+    told.into_iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| listed(what, &names)).collect()
+}
+
+fn listed(what: &str, names: &[String]) -> String {
+    let more = names.len().saturating_sub(TOLD);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{what}: {}{more}", names.iter().take(TOLD).cloned().collect::<Vec<_>>().join(", "))
 }
 
 fn matcher(glob: &str) -> Result<GlobMatcher> {
@@ -96,7 +136,7 @@ fn attach(toc: &Toc, by_id: &BTreeMap<i64, &Entry>, chosen: &mut BTreeSet<i64>) 
                 // It names the partition, and of what: whole tables bring theirs, not the other way round.
                 "TABLE ATTACH" | "INDEX ATTACH" => entry.needs.last().is_some_and(has),
                 // A foreign key comes along if the table that it points to does.
-                "FK CONSTRAINT" => !entry.needs.is_empty() && entry.needs.iter().all(has),
+                FOREIGN_KEY => !entry.needs.is_empty() && entry.needs.iter().all(has),
                 // Another table may take its numbers from this one's sequence.
                 "DEFAULT" => entry.needs.iter().filter(|id| !is_sequence(id)).any(has),
                 _ => entry.needs.iter().any(has),
@@ -201,6 +241,26 @@ mod tests {
         let all = ids(&["s"]);
         assert!([7, 9, 10, 11, 20, 30, 33, 50].iter().all(|id| all.contains(id)), "{all:?}");
         assert!(![2, 40].iter().any(|id| all.contains(id)), "{all:?}");
+    }
+
+    #[test]
+    fn a_sequence_of_another_table_goes_on_where_it_was() {
+        assert_eq!(ids(&["q.numbers"]), [7, 8, 10, 20, 21, 25, 61, 62]);
+    }
+
+    #[test]
+    fn rows_and_foreign_keys_that_do_not_come_are_told() {
+        let told = |globs: &[&str]| {
+            let globs: Vec<String> = globs.iter().map(ToString::to_string).collect();
+            notes(&toc(), &chosen(&toc(), &globs).unwrap())
+        };
+        assert_eq!(
+            told(&["q.numbers"]),
+            ["the archive has no rows of: q.numbers", "not chosen, but needed, and made without rows: s.a"]
+        );
+        let key = "foreign keys are left out, the table that they point to is not chosen: s.a a_b";
+        assert_eq!(told(&["s.a"]), [key]);
+        assert!(told(&["s.b"]).is_empty() && told(&["s"]).is_empty());
     }
 
     #[test]

@@ -47,6 +47,32 @@ pub(super) fn statements(toc: &Toc, kind: &str, database: &str) -> Vec<String> {
     toc.entries.iter().filter(of_kind).map(|entry| renamed(entry, database)).collect()
 }
 
+/// What of the dumped database itself a new one does not get.
+pub(super) fn left_out(toc: &Toc, with_facts: bool, with_globals: bool) -> Vec<String> {
+    let lines = |kind: &'static str| {
+        toc.entries.iter().filter(move |entry| entry.kind == kind).flat_map(|entry| entry.definition.lines())
+    };
+    let set = |of: &str, how: &str| {
+        lines("DATABASE PROPERTIES").filter(|line| line.starts_with(of) && line.contains(how)).count()
+    };
+    let made = |option: &str| lines("DATABASE").any(|line| line.contains(option));
+    let roles = set("ALTER ROLE ", " IN DATABASE ");
+    let told = [
+        (!with_globals && roles > 0, format!("{roles} settings of roles in this database: restore `globals` with it")),
+        (
+            !with_facts && set("ALTER DATABASE ", "") > 0,
+            "the settings of the database: the archive has no facts".to_owned(),
+        ),
+        (set("ALTER DATABASE ", " IS_TEMPLATE = ") > 0, "that it is a template".to_owned()),
+        (
+            made(" TABLESPACE = "),
+            "that it lies in a tablespace of its own: it goes into the target's default".to_owned(),
+        ),
+        (made(" ICU_RULES = "), "its ICU rules: sort orders differ".to_owned()),
+    ];
+    told.into_iter().filter(|(is, _)| *is).map(|(_, what)| format!("not restored: {what}")).collect()
+}
+
 fn renamed(entry: &Entry, database: &str) -> String {
     let name = entry.tag.strip_prefix("DATABASE ").unwrap_or(&entry.tag);
     let to = format!(" ON DATABASE {} ", ident(database));

@@ -178,6 +178,27 @@ select 'type', nspname::text, typname::text
 union all
 select 'schema', '', nspname::text from own where nspname <> 'public' and ('pg_namespace'::regclass, oid) not in (table members)
 union all
+select 'collation', nspname::text, collname::text
+  from pg_collation c join own on own.oid = collnamespace where ('pg_collation'::regclass, c.oid) not in (table members)
+union all
+select 'operator', nspname::text, oprname::text
+  from pg_operator o join own on own.oid = oprnamespace where ('pg_operator'::regclass, o.oid) not in (table members)
+union all
+select 'conversion', nspname::text, conname::text
+  from pg_conversion c join own on own.oid = connamespace where ('pg_conversion'::regclass, c.oid) not in (table members)
+union all
+select 'text search configuration', nspname::text, cfgname::text
+  from pg_ts_config c join own on own.oid = cfgnamespace where ('pg_ts_config'::regclass, c.oid) not in (table members)
+union all
+select 'text search dictionary', nspname::text, dictname::text
+  from pg_ts_dict d join own on own.oid = dictnamespace where ('pg_ts_dict'::regclass, d.oid) not in (table members)
+union all
+select 'foreign data wrapper', '', fdwname::text
+  from pg_foreign_data_wrapper w where ('pg_foreign_data_wrapper'::regclass, w.oid) not in (table members)
+union all
+select 'foreign server', '', srvname::text
+  from pg_foreign_server s where ('pg_foreign_server'::regclass, s.oid) not in (table members)
+union all
 select 'large object', '', oid::text from pg_largeobject_metadata
 union all
 select 'publication', '', pubname::text from pg_publication

@@ -93,6 +93,13 @@ impl MockExporter {
         self
     }
 
+    /// Says that its items hold secrets.
+    #[must_use]
+    pub fn secret(mut self) -> Self {
+        self.info = self.info.secret();
+        self
+    }
+
     /// Notes its calls, as `export COMPONENT`, in this list.
     #[must_use]
     pub fn record(mut self, calls: &Calls) -> Self {
@@ -126,6 +133,20 @@ impl ExportScript {
     #[must_use]
     pub fn problem(mut self, what: &str, why: &str) -> Self {
         self.report.problems.push(Problem::new(what, why));
+        self
+    }
+
+    /// Notes something that a reader should know and that is no problem.
+    #[must_use]
+    pub fn note(mut self, note: &str) -> Self {
+        self.report.notes.push(note.to_owned());
+        self
+    }
+
+    /// Tells a fact of the component.
+    #[must_use]
+    pub fn fact(mut self, name: &str, value: &str) -> Self {
+        self.report.facts = std::mem::take(&mut self.report.facts).with(name, value);
         self
     }
 

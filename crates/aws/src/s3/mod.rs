@@ -1,0 +1,28 @@
+//! Amazon S3, and servers that speak its protocol, as a store.
+
+mod answer;
+mod bucket;
+mod builder;
+mod copy;
+mod delete;
+mod doctor;
+mod encryption;
+mod get;
+mod head;
+mod integrity;
+mod list;
+mod lock;
+mod page;
+mod policy;
+mod put;
+mod setup;
+mod store;
+mod thaw;
+mod upload;
+mod uploads;
+
+pub use builder::S3Builder;
+pub use encryption::Encryption;
+pub use policy::RolePolicy;
+pub use setup::{SetupPlan, SetupStep};
+pub use store::S3Store;

@@ -1,0 +1,132 @@
+use jiff::ToSpan;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::retention::Keep;
+
+fn daily() -> Tier {
+    Tier::new("daily").keep(Keep::daily(30).weekly(8).monthly(12)).rto(1.hour())
+}
+
+fn of(tier: &Tier) -> Lifecycle {
+    Lifecycle::new("prod-eu".parse().unwrap()).tier(tier)
+}
+
+fn prefixes(json: &Value) -> Vec<String> {
+    match json {
+        Value::Object(map) => {
+            let here = map.iter().filter(|(key, _)| *key == "Prefix" || *key == "prefixMatch");
+            let here = here.flat_map(|(_, value)| match value {
+                Value::Array(all) => all.clone(),
+                one => vec![one.clone()],
+            });
+            let here: Vec<String> = here.filter_map(|value| value.as_str().map(str::to_owned)).collect();
+            here.into_iter().chain(map.values().flat_map(prefixes)).collect()
+        }
+        Value::Array(all) => all.iter().flat_map(prefixes).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn the_rules_for_s3_are_these() {
+    let rendered = of(&daily()).under("backups/").s3().unwrap();
+    let expected = json!({ "Rules": [
+        {
+            "ID": "backstay-prod-eu-daily-classes",
+            "Status": "Enabled",
+            "Filter": { "And": { "Prefix": "backups/items/prod-eu/daily/", "ObjectSizeGreaterThan": 131_072 } },
+            "Transitions": [
+                { "Days": 30, "StorageClass": "STANDARD_IA" },
+                { "Days": 90, "StorageClass": "GLACIER" },
+            ],
+        },
+        {
+            "ID": "backstay-prod-eu-daily-ends",
+            "Status": "Enabled",
+            "Filter": { "Prefix": "backups/items/prod-eu/daily/" },
+            "NoncurrentVersionExpiration": { "NoncurrentDays": 30 },
+            "Expiration": { "ExpiredObjectDeleteMarker": true },
+            "AbortIncompleteMultipartUpload": { "DaysAfterInitiation": 8 },
+        },
+    ] });
+    assert_eq!(rendered.json, expected, "{rendered}");
+}
+
+#[test]
+fn the_rules_for_azure_are_these() {
+    let rendered = of(&daily()).under("vault/eu").azure().unwrap();
+    let expected = json!({ "rules": [{
+        "enabled": true,
+        "name": "backstay-prod-eu-daily-items",
+        "type": "Lifecycle",
+        "definition": {
+            "filters": { "blobTypes": ["blockBlob"], "prefixMatch": ["vault/eu/items/prod-eu/daily/"] },
+            "actions": {
+                "baseBlob": {
+                    "tierToCool": { "daysAfterModificationGreaterThan": 30 },
+                    "tierToArchive": { "daysAfterModificationGreaterThan": 90 },
+                },
+                "version": { "delete": { "daysAfterCreationGreaterThan": 30 } },
+                "snapshot": { "delete": { "daysAfterCreationGreaterThan": 30 } },
+            },
+        },
+    }] });
+    assert_eq!(rendered.json, expected, "{rendered}");
+    let error = of(&daily()).azure().unwrap_err();
+    assert!(error.to_string().contains("container"), "{error}");
+}
+
+#[test]
+fn nothing_but_items_is_touched_and_nothing_current_expires() {
+    let lifecycle = of(&daily()).tier(&Tier::new("hourly").keep(Keep::hourly(24))).under("c");
+    for rendered in [lifecycle.s3().unwrap(), lifecycle.azure().unwrap()] {
+        let places = prefixes(&rendered.json);
+        assert!(places.len() >= 2 && places.iter().all(|place| place.starts_with("c/items/prod-eu/")), "{places:?}");
+        let text = rendered.to_string();
+        let expires = rendered.json["Rules"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|rule| rule["Expiration"].as_object().is_some_and(|expiration| expiration.contains_key("Days")));
+        assert!(!expires && !text.contains("\"baseBlob\": {\n          \"delete\""), "{text}");
+        assert!(!rendered.warnings.iter().any(|warning| warning.contains("RISK")));
+    }
+}
+
+#[test]
+fn expiry_without_guards_tells_its_risk_first() {
+    let lifecycle = of(&daily()).under("c").expire_without_guards(400);
+    for rendered in [lifecycle.s3().unwrap(), lifecycle.azure().unwrap()] {
+        assert!(rendered.warnings[0].starts_with("RISK: ") && rendered.warnings[0].contains("400 days"));
+        let places = prefixes(&rendered.json);
+        assert!(places.contains(&"c/points/prod-eu/daily/".to_owned()), "{places:?}");
+        assert!(!places.iter().any(|place| place.contains("/keys/") || place.contains("/retired/")), "{places:?}");
+    }
+}
+
+#[test]
+fn a_class_that_costs_more_than_it_saves_or_breaks_an_objective_is_told() {
+    let warnings = of(&daily()).s3().unwrap().warnings;
+    // Eight weeks are 56 days: 26 after the move, of 30 that are billed.
+    assert!(warnings.iter().any(|text| text.contains("weekly 8") && text.contains("STANDARD_IA")), "{warnings:#?}");
+    assert!(warnings.iter().any(|text| text.contains("GLACIER") && text.contains("objective is 1h")), "{warnings:#?}");
+    let monthly = Tier::new("monthly").keep(Keep::monthly(120)).rto(2.days());
+    assert_eq!(of(&monthly).s3().unwrap().warnings, Vec::<String>::new());
+    let azure = of(&monthly).under("c").azure().unwrap().warnings;
+    assert!(azure.len() == 1 && azure[0].contains("small objects"), "{azure:#?}");
+}
+
+#[test]
+fn what_the_platform_would_refuse_is_refused_with_every_mistake() {
+    use StorageClass::{Archive, DeepArchive, Infrequent};
+    let error = of(&daily()).moves([(Infrequent, 7), (Archive, 10), (DeepArchive, 400)]).s3().unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("STANDARD_IA at 7 days") && text.contains("GLACIER at 10 days"), "{text}");
+    assert!(!text.contains("DEEP_ARCHIVE"), "{text}");
+    let twice = of(&daily()).moves([(Archive, 90), (Infrequent, 200)]).s3().unwrap_err();
+    assert!(twice.to_string().contains("as cold"), "{twice}");
+    let none = Lifecycle::new("prod-eu".parse().unwrap()).earlier_contents(0).s3().unwrap_err().to_string();
+    assert!(none.contains("no tier") && none.contains("no days"), "{none}");
+    assert_eq!(of(&daily()).moves([]).s3().unwrap().json["Rules"].as_array().map(Vec::len), Some(1));
+}
