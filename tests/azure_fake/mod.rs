@@ -2,6 +2,8 @@
 //! immutability, copies from URLs, thawing that takes time), and faults on demand. It checks no signature but that of a SAS,
 //! which must be `good`.
 
+#![allow(unreachable_pub, reason = "a test file has no outside")]
+
 mod blobs;
 mod http;
 mod rules;

@@ -107,7 +107,6 @@ impl Account {
     }
 
     /// The content at another URL of this server.
-    #[expect(clippy::type_complexity, reason = "who may not read, what is not there, what is there")]
     fn source(&mut self, request: &Request, source: &str) -> Result<(Option<Vec<u8>>, Option<u64>), ()> {
         let (path, query) = source.split_once('?').unwrap_or((source, ""));
         let bearer = request.header("x-ms-copy-source-authorization").is_some();

@@ -35,7 +35,7 @@ pub struct RoleDefinition {
     pub role: Role,
     /// The role definition, as JSON for `az role definition create`.
     pub definition: String,
-    /// The condition of the assignment, version 2.0.
+    /// The condition of the assignment, version 2.0; empty if there is none.
     pub condition: String,
     /// What the assignment is about: the container.
     pub scope: String,
@@ -155,11 +155,11 @@ impl fmt::Display for RoleDefinition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { role, definition, condition, scope, sas, cannot } = self;
         writeln!(f, "az role definition create --role-definition '{definition}'")?;
-        writeln!(
-            f,
-            "az role assignment create --assignee WHO --role 'Backstay {role}' --scope {scope} --condition-version 2.0 \
-             --condition \"{condition}\""
-        )?;
+        write!(f, "az role assignment create --assignee WHO --role 'Backstay {role}' --scope {scope}")?;
+        if !condition.is_empty() {
+            write!(f, " --condition-version 2.0 --condition \"{condition}\"")?;
+        }
+        writeln!(f)?;
         writeln!(f, "# nearest SAS: sp={sas}")?;
         cannot.iter().try_for_each(|gap| writeln!(f, "# Azure cannot: {gap}"))
     }
