@@ -1,0 +1,165 @@
+//! What an S3 server does wrong, scripted: nothing is lost, nothing is half visible, and what cannot be done is said.
+
+mod support;
+
+use std::time::Duration;
+
+use backstay::aws::S3Store;
+use backstay::store::{ListEntry, ListOptions, ObjectStore, ObjectStoreExt as _, Prefix, PutOptions};
+use backstay::{Backstay, Depth, ErrorKind, Keep, Keyring, Tier, Vault};
+use backstay_test_s3::{Bucket, Fault, Op, Server};
+use backstay_testkit::mock::MockExporter;
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use support::own_s3::{builder, open};
+use support::restored;
+
+const BUCKET: &str = "acme";
+
+/// A part and more, so that it goes as an upload.
+fn large() -> Vec<u8> {
+    let mut state = 7_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..9 << 20).map(|_| next()).collect()
+}
+
+fn server() -> Server {
+    let server = Server::start();
+    server.create_bucket(BUCKET, Bucket::versioned());
+    server
+}
+
+fn key(name: &str) -> backstay::store::Key {
+    name.parse().expect("a key")
+}
+
+async fn program(server: &Server) -> Backstay {
+    let keyring = Keyring::generate().expect("fresh keys");
+    let vault = Vault::create(open(server, BUCKET).await).keyring(&keyring).build().await.expect("a vault");
+    Backstay::builder("prod-eu", vault)
+        .export("db", MockExporter::new([("large", large()), ("small", b"a row".to_vec())]))
+        .tier(Tier::new("daily").keep(Keep::last(3)))
+        .build()
+        .expect("well formed")
+}
+
+/// Every answer to a write of one kind is lost once, though it was carried out; or a server is busy, or fails, for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_goes_through_what_passes() {
+    let lost = |op| Fault::reset().done_first().on(op).nth(1);
+    let faults: [(&str, Fault); 9] = [
+        ("a lost answer to a put", lost(Op::PutObject).under("items/")),
+        ("a lost answer to a commit", lost(Op::PutObject).under("points/")),
+        ("a lost answer to a part", lost(Op::UploadPart)),
+        ("a lost answer to a complete", lost(Op::CompleteMultipartUpload)),
+        ("503 before a put", Fault::slow_down(Duration::from_millis(10)).on(Op::PutObject).first(2)),
+        ("500 in a complete", Fault::status(500).on(Op::CompleteMultipartUpload).first(1)),
+        ("409 of another create", Fault::error(409, "ConditionalRequestConflict").on(Op::PutObject).first(2)),
+        ("a part that is cut", Fault::cut_upload(1 << 20).on(Op::UploadPart).nth(1)),
+        ("a part that is changed on its way", Fault::flip_upload(1000).on(Op::UploadPart).nth(1)),
+    ];
+    for (what, fault) in faults {
+        let server = server();
+        let backstay = program(&server).await;
+        server.fault(fault);
+        match backstay.backup("daily").await {
+            Ok(point) => {
+                server.heal();
+                backstay.verify(&point.id).depth(Depth::Decoded).await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+                let back = restored(backstay.vault(), &point.id).await.expect("it restores");
+                assert!(back.iter().any(|(name, content)| name == "large" && *content == large()), "{what}");
+            }
+            // No false success: what failed is nowhere to be seen, and the next run is good.
+            Err(error) => {
+                assert!(what.contains("changed") || what.contains("500"), "{what}: {error:?}");
+                server.heal();
+                let seen = backstay.vault().points().list(&"prod-eu".parse().expect("a name"), &"daily".parse().expect("a name"));
+                assert!(seen.await.expect("a listing").is_empty(), "{what}: a point is visible");
+            }
+        }
+        server.heal();
+        backstay.backup("daily").await.unwrap_or_else(|error| panic!("after {what}: {error:?}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_pass_fails_with_a_kind_and_words() {
+    let server = server();
+    let store = builder(&server, BUCKET, server.keys()).timeout(Duration::from_secs(2)).build().await.expect("it opens");
+    let cases: [(&str, Fault, ErrorKind, &str); 6] = [
+        ("busy", Fault::slow_down(Duration::from_millis(10)), ErrorKind::Throttled, "fewer calls"),
+        ("broken", Fault::status(500), ErrorKind::Unavailable, "500"),
+        ("expired", Fault::expired_token(), ErrorKind::Denied, "expired"),
+        ("elsewhere", Fault::redirect(301, "eu-west-1", "http://127.0.0.1:9"), ErrorKind::Invalid, "eu-west-1"),
+        ("silent", Fault::hang(), ErrorKind::Timeout, "no answer"),
+        ("cut off", Fault::reset(), ErrorKind::Unavailable, "reached"),
+    ];
+    for (what, fault, kind, words) in cases {
+        server.fault(fault.on(Op::PutObject));
+        let put = store.put(&key(&format!("of/{}", what.replace(' ', "-"))), Bytes::from("x"), &PutOptions::default());
+        let error = tokio::time::timeout(Duration::from_secs(60), put).await.expect("no hang").expect_err(what);
+        let text = format!("{error:?}");
+        assert!(error.kind() == kind && text.contains(words) && text.contains(BUCKET), "{what}: {text}");
+        server.heal();
+    }
+    assert!(server.keys_in(BUCKET).is_empty(), "something is half visible");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_cut_or_short_on_the_way_back_is_never_taken_for_whole() {
+    let server = server();
+    let backstay = program(&server).await;
+    let point = backstay.backup("daily").await.expect("a backup").id;
+    // Cut once: the read goes on where it broke off.
+    server.fault(Fault::cut_download(1 << 20).on(Op::GetObject).under("items/").nth(1));
+    assert!(restored(backstay.vault(), &point).await.expect("it goes on").iter().any(|(_, content)| *content == large()));
+    server.heal();
+    for fault in [Fault::flip_download(2000), Fault::truncate_download(1000)] {
+        server.fault(fault.on(Op::GetObject).under("items/"));
+        let error = restored(backstay.vault(), &point).await.expect_err("other bytes than were put");
+        assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unavailable | ErrorKind::Other), "{error:?}");
+        server.heal();
+    }
+    // On the disk itself.
+    let item = server.keys_in(BUCKET).into_iter().find(|key| key.starts_with("items/")).expect("an item");
+    server.flip_stored(BUCKET, &item, 100);
+    let error = backstay.verify(&point).await.expect_err("it is damaged");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listings_are_whole_however_short_the_pages() {
+    let server = server();
+    let store = open(&server, BUCKET).await;
+    for n in 0..2500 {
+        store.put_new(&key(&format!("k/{n:05}")), Bytes::new()).await.expect("put");
+    }
+    let all = |store: S3Store| async move {
+        let listed = store.list(&Prefix::new("k/").expect("a prefix"), &ListOptions::default());
+        let listed: Vec<ListEntry> = listed.try_collect().await.expect("a listing");
+        listed.len()
+    };
+    server.reset_calls();
+    assert_eq!((all(store.clone()).await, server.all_calls()), (2500, 3), "a call for each thousand");
+    server.fault(Fault::short_pages(7).on(Op::ListObjectsV2));
+    assert_eq!(all(store).await, 2500);
+}
+
+/// The process is gone in the middle of an upload: what it left is named, and freed by the sweep.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_nobody_completes_is_found() {
+    let server = server();
+    let store = open(&server, BUCKET).await;
+    let mut upload = store.upload(&key("items/x"), &PutOptions::default()).await.expect("begun");
+    upload.part(Bytes::from(vec![1_u8; 5 << 20])).await.expect("sent");
+    drop(upload);
+    assert!(server.keys_in(BUCKET).is_empty(), "half an object is visible");
+    let left: Vec<_> = store.uploads(&Prefix::new("items/").expect("a prefix")).try_collect().await.expect("a listing");
+    assert_eq!(left.iter().map(|upload| upload.key.as_str()).collect::<Vec<_>>(), ["items/x"]);
+    store.abort_upload(&left[0]).await.expect("freed");
+    store.abort_upload(&left[0]).await.expect("gone is success");
+    assert!(server.uploads_in(BUCKET).is_empty());
+}
