@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::{Credentials, ProvideCredentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
+use aws_sdk_sts::config::retry::RetryConfig;
+use aws_sdk_sts::config::timeout::TimeoutConfig;
+use aws_sdk_sts::config::{Credentials, ProvideCredentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_types::service_config::ServiceConfigKey;
 use backstay_core::{Error, ErrorKind, Result, Secret};
 
-use crate::error::{Call, Told, chain};
+use crate::error::chain;
+#[cfg(feature = "s3")]
+use crate::error::{Call, Told};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -25,6 +27,8 @@ const STALL: Duration = Duration::from_secs(20);
 /// What a builder was told of the way.
 #[derive(Clone, Debug)]
 pub(crate) struct Connect {
+    /// The service, as its SDK names it: a profile may have an endpoint for each.
+    pub(crate) service: &'static str,
     pub(crate) endpoint: Option<String>,
     pub(crate) region: Option<String>,
     pub(crate) keys: Option<Keys>,
@@ -61,6 +65,7 @@ pub(crate) struct Connected {
 impl Default for Connect {
     fn default() -> Self {
         Self {
+            service: "S3",
             endpoint: None,
             region: None,
             keys: None,
@@ -92,7 +97,7 @@ impl Connect {
             loader = loader.credentials_provider(keys.credentials());
         }
         let mut config = loader.load().await;
-        let endpoint = self.endpoint.clone().or_else(|| endpoint_of(&config));
+        let endpoint = self.endpoint.clone().or_else(|| endpoint_of(&config, self.service));
         if config.region().is_none() {
             let Some(_) = endpoint else {
                 return Err(Error::new(ErrorKind::Invalid, "no region is named")
@@ -113,7 +118,8 @@ impl Connect {
         }
         // Once now, so that what is wrong with it shows when the store is opened.
         let provider = config.credentials_provider().ok_or_else(no_credential)?;
-        let credentials = provider.provide_credentials().await.map_err(|error| no_credential().because(chain(&error)))?;
+        let credentials =
+            provider.provide_credentials().await.map_err(|error| no_credential().because(chain(&error)))?;
         let account = credentials.account_id().map(|account| account.as_str().to_owned());
         Ok(Connected { config, endpoint, account })
     }
@@ -137,6 +143,7 @@ impl Connect {
     }
 }
 
+#[cfg(feature = "s3")]
 impl Connected {
     /// The account that the credential belongs to.
     ///
@@ -146,8 +153,7 @@ impl Connected {
         if let Some(account) = &self.account {
             return Ok(account.clone());
         }
-        const CALL: Call =
-            Call { name: "open store", api: "GetCallerIdentity", right: "sts:GetCallerIdentity" };
+        const CALL: Call = Call { name: "open store", api: "GetCallerIdentity", right: "sts:GetCallerIdentity" };
         let client = aws_sdk_sts::Client::new(&self.config);
         let identity = client.get_caller_identity().send().await;
         let advice = "name the bucket's account by `.owner(...)`, or give the check up by `.any_owner()`";
@@ -164,9 +170,9 @@ impl Keys {
     }
 }
 
-/// The endpoint that environment or profile name for S3.
-fn endpoint_of(config: &SdkConfig) -> Option<String> {
-    let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
+/// The endpoint that environment or profile name for the service.
+fn endpoint_of(config: &SdkConfig, service: &'static str) -> Option<String> {
+    let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
     let own = config.service_config().zip(key.ok()).and_then(|(services, key)| services.load_config(key));
     own.or_else(|| config.endpoint_url().map(str::to_owned))
 }
