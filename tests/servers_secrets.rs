@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 
 use backstay::aws::secrets::{ReplicaRegion, SecretChoice};
 use backstay::aws::{Secrets, SecretsManager, SecretsRestore};
@@ -256,9 +257,11 @@ async fn what_is_there_stays_unless_told_and_a_plan_is_decided_again() {
     assert!(report.problems[0].why.contains("not as it was planned"), "{report:?}");
     assert_eq!(value(&moto, HOME, "prod/db"), "newest");
 
-    // Tags too are what was seen.
+    // Tags too are what was seen: it differs in the same as before, and otherwise.
+    let tag = |value| format!("sm.tag_resource(SecretId='prod/db', Tags=[{{'Key': 'new', 'Value': '{value}'}}])");
+    boto(&moto, HOME, &tag("seen"));
     let stale = restore.plan(&items, &overwriting()).await.expect("a plan");
-    boto(&moto, HOME, "sm.tag_resource(SecretId='prod/db', Tags=[{'Key': 'new', 'Value': 'tag'}])");
+    boto(&moto, HOME, &tag("unseen"));
     let report = restore.apply(&items, stale).await.expect("it applies");
     assert!(!report.counts.contains_key(&ImportAction::Overwrite), "{report:?}");
 
@@ -273,6 +276,50 @@ async fn what_is_there_stays_unless_told_and_a_plan_is_decided_again() {
     let plan = restore.plan(&items, &plain()).await.expect("a plan");
     let error = SecretsRestore::new(&open(&moto, AWAY).await).apply(&items, plan).await.expect_err("another target");
     assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+/// A restore that is dropped somewhere in its middle. Whether a secret was begun by it then, boto3 sees by its mark.
+#[tokio::test]
+async fn what_was_interrupted_is_gone_on_with_and_nothing_else() {
+    let moto = Moto::start();
+    boto(&moto, HOME, SEED);
+    let home = open(&moto, HOME).await;
+    let (items, _) = export(&Secrets::new(&home).choose(SecretChoice::names(["prod/db"])).all_versions()).await;
+    let restore = |n: usize| SecretsRestore::new(&home).prefix(format!("{n}/")).without_replicas();
+    for n in 1..40 {
+        let plan = restore(n).plan(&items, &plain()).await.expect("a plan");
+        let restore = restore(n);
+        let mut work = Box::pin(restore.apply(&items, plan));
+        let mut left = n;
+        std::future::poll_fn(|context| {
+            left -= 1;
+            let done = work.as_mut().poll(context).is_ready() || left == 0;
+            if done { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+    let begun = "print(','.join(s['Name'].split('/')[0] for s in sm.list_secrets()['SecretList']\n\
+                 if any(t['Key'] == 'backstay:unfinished' for t in s.get('Tags', []))))";
+    let unfinished: Vec<usize> = boto(&moto, HOME, begun).split(',').filter_map(|n| n.parse().ok()).collect();
+    assert!(unfinished.len() > 3, "no restore was interrupted in the middle of a secret: {unfinished:?}");
+
+    // Somebody has put a value of his own into one.
+    let foreign = unfinished[0];
+    boto(&moto, HOME, &format!("sm.put_secret_value(SecretId='{foreign}/prod/db', SecretString='foreign')"));
+    let (plan, report) = import(&restore(foreign), &items, &plain()).await;
+    assert_eq!((plan.count(ImportAction::Conflict), report.problems.len()), (1, 1), "{plan}");
+    assert_eq!(value(&moto, HOME, &format!("{foreign}/prod/db")), "foreign");
+
+    for n in (1..40).filter(|n| *n != foreign) {
+        let (_, report) = import(&restore(n), &items, &plain()).await;
+        assert!(report.problems.is_empty(), "{n}: {report:?}");
+        let plan = restore(n).plan(&items, &plain()).await.expect("a plan");
+        assert_eq!(plan.count(ImportAction::Unchanged), 1, "{n}: {plan}");
+    }
+    assert_eq!(boto(&moto, HOME, begun), foreign.to_string(), "a mark stays");
+    let stages = "print(len({v['SecretString'] for n in range(1, 40) for v in [sm.get_secret_value(\n\
+                  SecretId=f'{n}/prod/db', VersionStage='AWSCURRENT')]}))";
+    assert_eq!(boto(&moto, HOME, stages), "2");
 }
 
 #[tokio::test]
