@@ -63,7 +63,7 @@ impl SecretsRestore {
             return Ok(Verdict::Unchanged);
         }
         let state = state(&difference.found, difference.policy.as_deref());
-        let why = format!("it differs in {} (there: state {state})", difference.what.join(", "));
+        let why = format!("it differs in {} (state {state})", difference.what.join(", "));
         Ok(Verdict::Differs(why, Box::new(difference)))
     }
 

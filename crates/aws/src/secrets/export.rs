@@ -132,7 +132,7 @@ impl Secrets {
                 }
             };
             let bytes = document.to_bytes()?;
-            let mut item = out.item(ItemSpec::new(&name, FORMAT).size_hint(bytes.len() as u64)).await?;
+            let mut item = out.item(ItemSpec::new(&document.name, FORMAT).size_hint(bytes.len() as u64)).await?;
             item.write(bytes).await?;
             item.finish(Facts::new().with("versions", document.versions.len())).await?;
             tally.secrets += 1;
@@ -160,7 +160,7 @@ async fn document(manager: &SecretsManager, name: &str, all: bool) -> Result<Doc
             .with("until", until)
             .advise("RestoreSecret brings it back until then"));
     }
-    let mut document = Document::new(name.to_owned(), found.arn.clone());
+    let mut document = Document::new(found.name.clone(), found.arn.clone());
     let is_chosen = |stages: &[String]| all || stages.iter().any(|stage| stage == CURRENT || stage == PREVIOUS);
     for (id, stages) in found.versions.into_iter().filter(|(_, stages)| is_chosen(stages)) {
         let (value, created) = manager.value(&found.arn, &id).await?;

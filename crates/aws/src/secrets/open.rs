@@ -41,7 +41,9 @@ struct Shared {
 impl SecretsManager {
     /// What must be said to open it.
     pub fn builder() -> SecretsBuilder {
-        SecretsBuilder { connect: Connect { service: "Secrets Manager", ..Connect::default() } }
+        SecretsBuilder {
+            connect: Connect { service: "Secrets Manager", operation: ACCOUNT.name, ..Connect::default() },
+        }
     }
 
     /// The region.
@@ -65,6 +67,13 @@ impl SecretsManager {
     pub fn in_region(&self, region: &str) -> Self {
         let Shared { config, endpoint, account, .. } = &*self.0;
         Self::of(config.clone(), endpoint.clone(), region.to_owned(), account.clone())
+    }
+
+    /// One that nobody is asked for.
+    #[cfg(test)]
+    pub(super) fn for_tests(region: &str, account: &str) -> Self {
+        let config = SdkConfig::builder().behavior_version(aws_config::BehaviorVersion::v2026_01_12()).build();
+        Self::of(config, Some("http://127.0.0.1:9".to_owned()), region.to_owned(), account.to_owned())
     }
 
     fn of(config: SdkConfig, endpoint: Option<String>, region: String, account: String) -> Self {

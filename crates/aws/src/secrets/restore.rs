@@ -328,17 +328,16 @@ async fn read(source: &dyn ItemSource, item: &ItemInfo) -> Result<Document> {
         return Err(too_long());
     }
     let mut content = source.open(item).await?;
-    // Room for all of it: what grows leaves copies behind.
-    let mut text = Secret::new(Vec::with_capacity(usize::try_from(item.bytes).map_err(|_| too_long())?));
+    let (mut chunks, mut length) = (Vec::new(), 0);
     while let Some(chunk) = content.next().await.transpose()? {
-        let mut all = Vec::with_capacity(text.expose().capacity().max(text.expose().len() + chunk.len()));
-        all.extend_from_slice(text.expose());
-        all.extend_from_slice(&chunk);
-        text = Secret::new(all);
-        if text.expose().len() as u64 > LONGEST {
+        length += chunk.len();
+        if length as u64 > LONGEST {
             return Err(too_long());
         }
+        chunks.push(chunk);
     }
+    // In one piece of its length: what grows leaves copies behind.
+    let text = Secret::new(chunks.concat());
     Document::parse(text.expose(), &item.name)
 }
 

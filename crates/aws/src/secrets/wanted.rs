@@ -128,3 +128,90 @@ impl<'a> Arn<'a> {
         arn.then_some(Self { region, account })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::open::SecretsManager;
+    use super::*;
+
+    const KEY: &str = "arn:aws:kms:eu-west-1:111111111111:key/11111111-2222-3333-4444-555555555555";
+    const FUNCTION: &str = "arn:aws:lambda:eu-west-1:111111111111:function:rotate";
+
+    fn document() -> Document {
+        let arn = "arn:aws:secretsmanager:eu-west-1:111111111111:secret:db-AbCdEf";
+        let mut document = Document::new("db".to_owned(), arn.to_owned());
+        document.policy = Some(format!("{{\"Resource\": \"{arn}\"}}"));
+        document.replicas =
+            ["us-east-1", "eu-west-1"].map(|region| Replica { region: region.to_owned(), kms_key: None }).to_vec();
+        document.tags = [("aws:x", "1"), ("team", "a")].map(|(n, v)| (n.to_owned(), v.to_owned())).into();
+        document.rotation = Some(Rotation {
+            enabled: true,
+            function: Some(FUNCTION.to_owned()),
+            after_days: Some(30),
+            schedule: None,
+            window: None,
+            last: None,
+            next: None,
+        });
+        document
+    }
+
+    fn restore(region: &str, account: &str) -> SecretsRestore {
+        SecretsRestore::new(&SecretsManager::for_tests(region, account))
+    }
+
+    #[test]
+    fn rotation_and_policy_are_as_they_were_only_at_home() {
+        for (region, account, rotates) in [
+            ("eu-west-1", "111111111111", true),
+            ("us-east-1", "111111111111", false),
+            ("eu-west-1", "222222222222", false),
+        ] {
+            let wanted = restore(region, account).wanted(document());
+            let told = wanted.notes.join("; ");
+            assert_eq!(wanted.rotation.is_some(), rotates, "{region} {account}");
+            assert_eq!(told.contains("function is not here"), !rotates, "{told}");
+            assert_eq!(told.contains("by the ARN that it had"), !rotates, "{told}");
+            assert!(told.contains("tags that only AWS sets") && wanted.tags.len() == 1, "{told}");
+            assert!(wanted.replicas.len() == 1 && wanted.replicas[0].region != region, "{:?}", wanted.replicas);
+        }
+        let without = restore("eu-west-1", "111111111111").without_rotation().without_replicas().wanted(document());
+        assert!(without.rotation.is_none() && without.replicas.is_empty());
+    }
+
+    #[test]
+    fn a_key_of_another_region_needs_one_of_this() {
+        for (key, region, named, possible) in [
+            (None, "us-east-1", None, true),
+            (Some(KEY), "eu-west-1", None, true),
+            (Some(KEY), "us-east-1", None, false),
+            (Some("11111111-2222-3333-4444-555555555555"), "us-east-1", None, false),
+            // Another region may have a key of the same alias.
+            (Some("alias/secrets"), "us-east-1", None, true),
+            (Some(KEY), "us-east-1", Some("alias/dr"), true),
+            (None, "us-east-1", Some("alias/dr"), true),
+        ] {
+            let document = Document { kms_key: key.map(str::to_owned), ..document() };
+            let mut restore = restore(region, "111111111111");
+            restore.kms_key = named.map(str::to_owned);
+            let wanted = restore.wanted(document);
+            assert_eq!(wanted.impossible.is_none(), possible, "{key:?} {region} {named:?}");
+            assert_eq!(wanted.kms_key.as_deref(), key.map(|key| named.unwrap_or(key)));
+        }
+    }
+
+    #[test]
+    fn a_mark_tells_nothing_of_the_values() {
+        let with = |text: &str| {
+            let mut document = document();
+            document.versions = vec![Version {
+                id: "a".repeat(36),
+                stages: vec!["AWSCURRENT".to_owned()],
+                created: None,
+                value: super::super::document::Value::String(backstay_core::Secret::new(text.to_owned())),
+            }];
+            restore("eu-west-1", "111111111111").wanted(document).mark
+        };
+        assert_eq!(with("one"), with("two"));
+    }
+}
