@@ -68,7 +68,11 @@ async fn a_backup_goes_through_what_passes() {
         match backstay.backup("daily").await {
             Ok(point) => {
                 server.heal();
-                backstay.verify(&point.id).depth(Depth::Decoded).await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+                backstay
+                    .verify(&point.id)
+                    .depth(Depth::Decoded)
+                    .await
+                    .unwrap_or_else(|error| panic!("{what}: {error:?}"));
                 let back = restored(backstay.vault(), &point.id).await.expect("it restores");
                 assert!(back.iter().any(|(name, content)| name == "large" && *content == large()), "{what}");
             }
@@ -76,7 +80,10 @@ async fn a_backup_goes_through_what_passes() {
             Err(error) => {
                 assert!(what.contains("changed") || what.contains("500"), "{what}: {error:?}");
                 server.heal();
-                let seen = backstay.vault().points().list(&"prod-eu".parse().expect("a name"), &"daily".parse().expect("a name"));
+                let seen = backstay
+                    .vault()
+                    .points()
+                    .list(&"prod-eu".parse().expect("a name"), &"daily".parse().expect("a name"));
                 assert!(seen.await.expect("a listing").is_empty(), "{what}: a point is visible");
             }
         }
@@ -88,7 +95,8 @@ async fn a_backup_goes_through_what_passes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_pass_fails_with_a_kind_and_words() {
     let server = server();
-    let store = builder(&server, BUCKET, server.keys()).timeout(Duration::from_secs(2)).build().await.expect("it opens");
+    let store =
+        builder(&server, BUCKET, server.keys()).timeout(Duration::from_secs(2)).build().await.expect("it opens");
     let cases: [(&str, Fault, ErrorKind, &str); 6] = [
         ("busy", Fault::slow_down(Duration::from_millis(10)), ErrorKind::Throttled, "fewer calls"),
         ("broken", Fault::status(500), ErrorKind::Unavailable, "500"),
@@ -115,7 +123,9 @@ async fn what_is_changed_cut_or_short_on_the_way_back_is_never_taken_for_whole()
     let point = backstay.backup("daily").await.expect("a backup").id;
     // Cut once: the read goes on where it broke off.
     server.fault(Fault::cut_download(1 << 20).on(Op::GetObject).under("items/").nth(1));
-    assert!(restored(backstay.vault(), &point).await.expect("it goes on").iter().any(|(_, content)| *content == large()));
+    assert!(
+        restored(backstay.vault(), &point).await.expect("it goes on").iter().any(|(_, content)| *content == large())
+    );
     server.heal();
     for fault in [Fault::flip_download(2000), Fault::truncate_download(1000)] {
         server.fault(fault.on(Op::GetObject).under("items/"));

@@ -5,11 +5,10 @@ use std::env;
 use std::iter;
 use std::process::{Command, Stdio};
 
-use backstay_test_servers::postgres::Server;
-
+use crate::families;
 use crate::result::{Doing, Result};
+use crate::servers::ForExample;
 use crate::workspace::{cargo, root, targets_in};
-use crate::{families, servers};
 
 /// Runs the example that the first argument names, with the rest as its arguments and the server that it needs.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
@@ -21,7 +20,7 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
         return Err(format!("there is no example {name:?}; there are {known:?}").into());
     }
     families::ensure([name.as_str()])?;
-    let server = servers::for_example(name)?;
+    let server = ForExample::start(name)?;
     Ok(command(name, server.as_ref())?.arg("--").args(args).status().doing("run cargo")?.success())
 }
 
@@ -32,7 +31,7 @@ pub(crate) fn names() -> Result<BTreeSet<String>> {
 
 /// Runs an example as a test: no arguments, no input, its story shown only if it fails.
 pub(crate) fn holds(name: &str) -> Result<bool> {
-    let server = servers::for_example(name)?;
+    let server = ForExample::start(name)?;
     let output = command(name, server.as_ref())?.stdin(Stdio::null()).output().doing("run cargo")?;
     let held = output.status.success();
     println!("example {name} ... {}", if held { "ok" } else { "FAILED" });
@@ -42,13 +41,16 @@ pub(crate) fn holds(name: &str) -> Result<bool> {
     Ok(held)
 }
 
-fn command(name: &str, server: Option<&Server>) -> Result<Command> {
+fn command(name: &str, server: Option<&ForExample>) -> Result<Command> {
     let mut command = cargo("run");
     command.args(["--quiet", "--all-features", "--example", name]);
     if let Some(server) = server {
-        let path = env::var_os("PATH").unwrap_or_default();
-        let path = env::join_paths(iter::once(server.bin()).chain(env::split_paths(&path))).doing("PATH")?;
-        command.env("DATABASE_URL", server.url(servers::DATABASE)).env("PATH", path);
+        command.envs(server.env());
+        if let Some(bin) = server.bin() {
+            let path = env::var_os("PATH").unwrap_or_default();
+            let path = env::join_paths(iter::once(bin).chain(env::split_paths(&path))).doing("PATH")?;
+            command.env("PATH", path);
+        }
     }
     Ok(command)
 }

@@ -20,8 +20,7 @@ pub(crate) enum Family {
 impl Family {
     /// By the first word, after that of the ring.
     pub(crate) fn of(name: &str) -> &'static [Self] {
-        let name = name.strip_prefix("servers_").unwrap_or(name);
-        match name.split(['_', '.']).next().unwrap_or(name) {
+        match word(name) {
             "postgres" => &[Self::Postgres],
             "s3" => &[Self::S3, Self::Python],
             "azure" => &[Self::Azure, Self::Python],
@@ -44,6 +43,12 @@ impl Family {
         .map(|()| Vec::new())
         .doing(format_args!("{self:?}"))
     }
+}
+
+/// The first word of a name, after that of the ring.
+pub(crate) fn word(name: &str) -> &str {
+    let name = name.strip_prefix("servers_").unwrap_or(name);
+    name.split(['_', '.']).next().unwrap_or(name)
 }
 
 /// Installs what those of these names need. Returns what is not to be had, and why: they run without it.

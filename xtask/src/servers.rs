@@ -2,16 +2,18 @@
 
 use std::io::{Write, stdout};
 use std::panic::{UnwindSafe, catch_unwind};
+use std::path::PathBuf;
 
 use backstay_test_servers::azure::Azurite;
 use backstay_test_servers::data;
 use backstay_test_servers::moto::Moto;
 use backstay_test_servers::postgres::{Server, majors, packaged};
+use backstay_test_servers::python;
 use backstay_test_servers::s3::{self, Minio, Rclone, Versitygw};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::families::{self, Family};
+use crate::families::{self, word};
 use crate::result::{Doing, Result};
 
 /// The database of the server that an example or a benchmark gets.
@@ -47,9 +49,47 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     Ok(true)
 }
 
-/// The server that the example wants: one of its own, with a few megabytes of test data in [`DATABASE`].
-pub(crate) fn for_example(name: &str) -> Result<Option<Server>> {
-    Family::of(name).contains(&Family::Postgres).then(|| filled(2)).transpose()
+/// The server that an example wants, which is its own.
+pub(crate) enum ForExample {
+    /// With a few megabytes of test data in [`DATABASE`].
+    Postgres(Server),
+    Versitygw(Versitygw),
+    Moto(Moto),
+    Azurite(Azurite),
+}
+
+impl ForExample {
+    /// Starts the one that the example's name asks for, if it does.
+    pub(crate) fn start(name: &str) -> Result<Option<Self>> {
+        match word(name) {
+            "postgres" => filled(2).map(Self::Postgres),
+            "s3" | "dr" => start(|| Self::Versitygw(Versitygw::with_versions_and_users())),
+            "secrets" | "terraform" => start(|| Self::Moto(Moto::start())),
+            "azure" => start(|| Self::Azurite(Azurite::start())),
+            _ => return Ok(None),
+        }
+        .map(Some)
+    }
+
+    /// How the example finds it.
+    pub(crate) fn env(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Postgres(server) => vec![("DATABASE_URL", server.url(DATABASE))],
+            Self::Versitygw(server) => server.env(),
+            Self::Moto(server) => server.env(),
+            Self::Azurite(server) => vec![("AZURE_STORAGE_CONNECTION_STRING", server.connection_string())],
+        }
+    }
+
+    /// The folder of the client programs that go with it.
+    pub(crate) fn bin(&self) -> Option<PathBuf> {
+        match self {
+            Self::Postgres(server) => Some(server.bin()),
+            // `aws`.
+            Self::Moto(_) => Some(python::bin()),
+            Self::Versitygw(_) | Self::Azurite(_) => None,
+        }
+    }
 }
 
 /// A server with about `megabytes` of test data in [`DATABASE`], of the major that the system's packages offer.

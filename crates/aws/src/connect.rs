@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{Credentials, ProvideCredentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
+use aws_sdk_sts::config::retry::RetryConfig;
+use aws_sdk_sts::config::timeout::TimeoutConfig;
+use aws_sdk_sts::config::{Credentials, ProvideCredentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_types::service_config::ServiceConfigKey;
 use backstay_core::{Error, ErrorKind, Result, Secret};
 
-use crate::error::{Call, Told, chain};
+use crate::error::chain;
+#[cfg(feature = "s3")]
+use crate::error::{Call, Told};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -25,6 +27,10 @@ const STALL: Duration = Duration::from_secs(20);
 /// What a builder was told of the way.
 #[derive(Clone, Debug)]
 pub(crate) struct Connect {
+    /// The service, as its SDK names it: a profile may have an endpoint for each.
+    pub(crate) service: &'static str,
+    /// What is being done, for errors.
+    pub(crate) operation: &'static str,
     pub(crate) endpoint: Option<String>,
     pub(crate) region: Option<String>,
     pub(crate) keys: Option<Keys>,
@@ -61,6 +67,8 @@ pub(crate) struct Connected {
 impl Default for Connect {
     fn default() -> Self {
         Self {
+            service: "S3",
+            operation: "open store",
             endpoint: None,
             region: None,
             keys: None,
@@ -92,11 +100,11 @@ impl Connect {
             loader = loader.credentials_provider(keys.credentials());
         }
         let mut config = loader.load().await;
-        let endpoint = self.endpoint.clone().or_else(|| endpoint_of(&config));
+        let endpoint = self.endpoint.clone().or_else(|| endpoint_of(&config, self.service));
         if config.region().is_none() {
             let Some(_) = endpoint else {
                 return Err(Error::new(ErrorKind::Invalid, "no region is named")
-                    .operation("open store")
+                    .operation(self.operation)
                     .advise("name it by `.region(...)`, AWS_REGION or the profile"));
             };
             // Amazon's first, which other servers take for their own.
@@ -107,14 +115,14 @@ impl Connect {
             if let Some(id) = &role.external_id {
                 assume = assume.external_id(id);
             }
-            let with = config.credentials_provider().ok_or_else(no_credential)?;
+            let with = config.credentials_provider().ok_or_else(|| self.no_credential())?;
             let provider = SharedCredentialsProvider::new(assume.build_from_provider(with).await);
             config = config.into_builder().credentials_provider(provider).build();
         }
         // Once now, so that what is wrong with it shows when the store is opened.
-        let provider = config.credentials_provider().ok_or_else(no_credential)?;
+        let provider = config.credentials_provider().ok_or_else(|| self.no_credential())?;
         let credentials =
-            provider.provide_credentials().await.map_err(|error| no_credential().because(chain(&error)))?;
+            provider.provide_credentials().await.map_err(|error| self.no_credential().because(chain(&error)))?;
         let account = credentials.account_id().map(|account| account.as_str().to_owned());
         Ok(Connected { config, endpoint, account })
     }
@@ -124,6 +132,13 @@ impl Connect {
             .with_max_attempts(self.attempts)
             .with_initial_backoff(FIRST_WAIT)
             .with_max_backoff(LONGEST_WAIT)
+    }
+
+    fn no_credential(&self) -> Error {
+        Error::new(ErrorKind::Denied, "there is no credential")
+            .operation(self.operation)
+            .with("credential", "not found")
+            .advise("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role, or give `.credentials(...)`")
     }
 
     /// The limits of one call, each attempt at which takes `more` than usual.
@@ -138,6 +153,7 @@ impl Connect {
     }
 }
 
+#[cfg(feature = "s3")]
 impl Connected {
     /// The account that the credential belongs to.
     ///
@@ -164,16 +180,9 @@ impl Keys {
     }
 }
 
-/// The endpoint that environment or profile name for S3.
-fn endpoint_of(config: &SdkConfig) -> Option<String> {
-    let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
+/// The endpoint that environment or profile name for the service.
+fn endpoint_of(config: &SdkConfig, service: &'static str) -> Option<String> {
+    let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
     let own = config.service_config().zip(key.ok()).and_then(|(services, key)| services.load_config(key));
     own.or_else(|| config.endpoint_url().map(str::to_owned))
-}
-
-fn no_credential() -> Error {
-    Error::new(ErrorKind::Denied, "there is no credential")
-        .operation("open store")
-        .with("credential", "not found")
-        .advise("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role, or give `.credentials(...)`")
 }

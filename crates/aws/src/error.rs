@@ -3,11 +3,19 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use backstay_core::{Error, ErrorKind};
+#[cfg(feature = "s3")]
+use backstay_core::Error;
+use backstay_core::ErrorKind;
 
-/// A call of S3's API: what this library calls it, what Amazon does, and the right that it needs.
+#[cfg(feature = "secrets")]
+mod secrets;
+
+#[cfg(feature = "secrets")]
+pub(crate) use secrets::Carries;
+
+/// A call of an API: what this library calls it, what Amazon does, and the right that it needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     pub(crate) name: &'static str,
@@ -22,6 +30,7 @@ pub(crate) struct Told {
     code: String,
     message: String,
     /// The region that the bucket lies in, where the server says that another one was asked.
+    #[cfg(feature = "s3")]
     region: Option<String>,
     wait: Option<Duration>,
     /// The server's name for the request: its operator finds it by that.
@@ -115,20 +124,23 @@ impl Told {
         let seconds = |text: String| text.parse().ok().map(Duration::from_secs);
         Self {
             status: response.status().as_u16(),
+            #[cfg(feature = "s3")]
             region: header("x-amz-bucket-region").or_else(|| element(response.body().bytes()?, "Region")),
             wait: header("retry-after").and_then(seconds),
-            request: header("x-amz-request-id"),
+            request: header("x-amz-request-id").or_else(|| header("x-amzn-requestid")),
             ..Self::default()
         }
     }
 
     /// What was told of one object among many.
+    #[cfg(feature = "s3")]
     pub(crate) fn said(code: Option<&str>, message: Option<&str>) -> Self {
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
         Self { code: text(code), message: text(message), ..Self::default() }
     }
 
     /// The same again, for another object: what the server said.
+    #[cfg(feature = "s3")]
     pub(crate) fn again(&self) -> Self {
         Self { status: self.status, ..Self::said(Some(&self.code), Some(&self.message)) }
     }
@@ -144,11 +156,13 @@ impl Told {
     }
 
     /// Whether a condition of the request did not hold.
+    #[cfg(feature = "s3")]
     pub(crate) fn is_precondition(&self) -> bool {
         self.lost.is_none() && (self.status == 412 || self.is("PreconditionFailed"))
     }
 
     /// Whether the version asked for is a delete marker.
+    #[cfg(feature = "s3")]
     pub(crate) fn is_marker(&self) -> bool {
         self.status == 405
     }
@@ -185,6 +199,7 @@ impl Told {
     }
 
     /// The error, with the place and what to do. `key` is empty where the call is for the bucket.
+    #[cfg(feature = "s3")]
     pub(crate) fn error(self, call: Call, bucket: &str, key: &str) -> Error {
         let kind = self.kind();
         let (message, advice) = self.words(call, kind);
@@ -217,6 +232,7 @@ impl Told {
         if error.is_retryable() { error.no_more_retries() } else { error }
     }
 
+    #[cfg(feature = "s3")]
     fn words(&self, call: Call, kind: ErrorKind) -> (String, Option<String>) {
         if let Some((_, message, advice)) = not_accepted(&self.code) {
             return ((*message).to_owned(), Some((*advice).to_owned()));
@@ -270,6 +286,7 @@ impl Told {
         }
     }
 
+    #[cfg(feature = "s3")]
     fn is_elsewhere(&self) -> bool {
         let codes = ["PermanentRedirect", "TemporaryRedirect", "Redirect", "IllegalLocationConstraintException"];
         matches!(self.status, 301 | 307)
@@ -284,6 +301,7 @@ fn not_accepted(code: &str) -> Option<&'static (&'static str, &'static str, &'st
 }
 
 /// The text of an element of an XML document that has it once.
+#[cfg(feature = "s3")]
 fn element(body: &[u8], name: &str) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     let (_, rest) = text.split_once(&format!("<{name}>"))?;
@@ -302,5 +320,5 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     text
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "s3"))]
 mod tests;

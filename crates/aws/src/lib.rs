@@ -1,11 +1,16 @@
 //! AWS for Backstay.
 
-#[cfg(feature = "s3")]
+#[cfg(any(feature = "s3", feature = "secrets"))]
 mod connect;
-#[cfg(feature = "s3")]
+#[cfg(any(feature = "s3", feature = "secrets"))]
 mod error;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(feature = "secrets")]
+pub mod secrets;
 
 #[cfg(feature = "s3")]
 pub use s3::{Encryption, RolePolicy, S3Builder, S3Store, SetupPlan, SetupStep};
+#[cfg(feature = "secrets")]
+#[doc(inline)]
+pub use secrets::{Secrets, SecretsManager, SecretsRestore};

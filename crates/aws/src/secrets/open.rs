@@ -1,0 +1,211 @@
+//! Secrets Manager in one region, and how it is reached.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::{Region, SdkConfig};
+use aws_sdk_secretsmanager::Client;
+use backstay_core::{Error, ErrorKind, Result, Secret};
+
+use crate::connect::{AssumedRole, Connect, Connected, Keys};
+use crate::error::{Call, Told};
+
+const ACCOUNT: Call = Call { name: "open secrets", api: "GetCallerIdentity", right: "sts:GetCallerIdentity" };
+
+/// AWS Secrets Manager in one region of one account. Clones share it.
+///
+/// ```no_run
+/// use backstay_aws::SecretsManager;
+/// use backstay_aws::secrets::{Secrets, SecretChoice};
+///
+/// # async fn open() -> backstay_core::Result<()> {
+/// // Region and credential from environment, profile or role, as AWS's own programs find them.
+/// let manager = SecretsManager::builder().region("eu-west-1").build().await?;
+/// let production = Secrets::new(&manager).choose(SecretChoice::prefix("prod/"));
+/// # let _ = production;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SecretsManager(Arc<Shared>);
+
+struct Shared {
+    client: Client,
+    config: SdkConfig,
+    endpoint: Option<String>,
+    region: String,
+    account: String,
+}
+
+impl SecretsManager {
+    /// What must be said to open it.
+    pub fn builder() -> SecretsBuilder {
+        SecretsBuilder {
+            connect: Connect { service: "Secrets Manager", operation: ACCOUNT.name, ..Connect::default() },
+        }
+    }
+
+    /// The region.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.0.region
+    }
+
+    /// The account that the credential belongs to.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.0.account
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    /// The same account in another region, by the same credential.
+    #[must_use]
+    pub fn in_region(&self, region: &str) -> Self {
+        let Shared { config, endpoint, account, .. } = &*self.0;
+        Self::of(config.clone(), endpoint.clone(), region.to_owned(), account.clone())
+    }
+
+    /// One that nobody is asked for.
+    #[cfg(test)]
+    pub(super) fn for_tests(region: &str, account: &str) -> Self {
+        let config = SdkConfig::builder().behavior_version(aws_config::BehaviorVersion::v2026_01_12()).build();
+        Self::of(config, Some("http://127.0.0.1:9".to_owned()), region.to_owned(), account.to_owned())
+    }
+
+    fn of(config: SdkConfig, endpoint: Option<String>, region: String, account: String) -> Self {
+        let config = config.into_builder().region(Region::new(region.clone())).build();
+        let mut own = aws_sdk_secretsmanager::config::Builder::from(&config);
+        if let Some(endpoint) = &endpoint {
+            own = own.endpoint_url(endpoint);
+        }
+        let client = Client::from_conf(own.build());
+        Self(Arc::new(Shared { client, config, endpoint, region, account }))
+    }
+}
+
+/// Without its credential.
+impl fmt::Debug for SecretsManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("SecretsManager");
+        shown.field("account", &self.0.account).field("region", &self.0.region);
+        shown.field("endpoint", &self.0.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for SecretsManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "secrets of account {} in {}", self.0.account, self.0.region)
+    }
+}
+
+/// Opens a [`SecretsManager`]. What is not said is found as AWS's own programs find it: environment, profile, web identity of
+/// a Kubernetes service account, pod identity, instance role.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SecretsBuilder {
+    connect: Connect,
+}
+
+impl SecretsBuilder {
+    /// A server other than Amazon's, or an endpoint of a private network.
+    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
+        self.connect.endpoint = Some(url.into());
+        self
+    }
+
+    /// The region.
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.connect.region = Some(region.into());
+        self
+    }
+
+    /// A credential that does not change. One that expires is better: say nothing and run with a role.
+    pub fn credentials(mut self, access_key: impl Into<String>, secret_key: Secret<String>) -> Self {
+        self.connect.keys = Some(Keys { access: access_key.into(), secret: secret_key, token: None });
+        self
+    }
+
+    /// A credential for a while, with its token.
+    pub fn session(mut self, access_key: impl Into<String>, secret_key: Secret<String>, token: Secret<String>) -> Self {
+        self.connect.keys = Some(Keys { access: access_key.into(), secret: secret_key, token: Some(token) });
+        self
+    }
+
+    /// The profile of AWS's configuration files to take; `AWS_PROFILE`, else `default`, if not said.
+    pub fn profile(mut self, name: impl Into<String>) -> Self {
+        self.connect.profile = Some(name.into());
+        self
+    }
+
+    /// Takes on this role, with the credential found or the role taken on before. The external ID is what the account that
+    /// owns the role wants to hear, if anything.
+    pub fn assume_role(mut self, arn: impl Into<String>, external_id: Option<&str>) -> Self {
+        let external_id = external_id.map(str::to_owned);
+        self.connect.roles.push(AssumedRole { arn: arn.into(), external_id });
+        self
+    }
+
+    /// Attempts at one call, the first included; 10 if not said, with waits that grow to 20 seconds.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.connect.attempts = attempts;
+        self
+    }
+
+    /// How long one attempt at a call may take; a minute if not said.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.connect.attempt = timeout;
+        self
+    }
+
+    /// Finds credential, region and account.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) for what cannot be right, or without a region; [`Denied`](ErrorKind::Denied) without a
+    /// credential that counts; [`Unavailable`](ErrorKind::Unavailable) and [`Timeout`](ErrorKind::Timeout).
+    pub async fn build(self) -> Result<SecretsManager> {
+        self.check()?;
+        let found = self.connect.load().await?;
+        let region = found.config.region().map_or_else(|| "us-east-1".to_owned(), ToString::to_string);
+        let account = self.account(&found, &region).await?;
+        Ok(SecretsManager::of(found.config, found.endpoint, region, account))
+    }
+
+    fn check(&self) -> Result<()> {
+        let Connect { endpoint, keys, attempts, attempt, .. } = &self.connect;
+        let is_url = |url: &String| url.starts_with("https://") || url.starts_with("http://");
+        let is_empty = |keys: &Keys| keys.access.is_empty() || keys.secret.expose().is_empty();
+        let problems = [
+            (*attempts == 0, "no attempt at all"),
+            (attempt.is_zero(), "a timeout of nothing"),
+            (!endpoint.as_ref().is_none_or(is_url), "the endpoint begins with neither https:// nor http://"),
+            (keys.as_ref().is_some_and(is_empty), "an access key or a secret key is empty"),
+        ];
+        let wrong: Vec<&str> = problems.into_iter().filter_map(|(is, what)| is.then_some(what)).collect();
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let message = format!("secrets cannot be opened: {}", wrong.join("; "));
+        Err(Error::new(ErrorKind::Invalid, message).operation("open secrets"))
+    }
+
+    /// The account, of the credential if it tells, else of STS.
+    async fn account(&self, found: &Connected, region: &str) -> Result<String> {
+        if let Some(account) = &found.account {
+            return Ok(account.clone());
+        }
+        let mut config = aws_sdk_sts::config::Builder::from(&found.config);
+        // A server that is not Amazon's plays all of it; one of Amazon's private endpoints is for one service.
+        if let Some(own) = self.connect.endpoint.as_ref().filter(|url| !url.contains(".amazonaws.")) {
+            config = config.endpoint_url(own);
+        }
+        let identity = aws_sdk_sts::Client::from_conf(config.build()).get_caller_identity().send().await;
+        let told = identity
+            .map_err(|error| Told::of(error).secret_error(ACCOUNT, region, "", crate::error::Carries::Nothing))?;
+        let account = told.account().map(str::to_owned);
+        account.ok_or_else(|| Error::new(ErrorKind::Other, "STS names no account").operation(ACCOUNT.name))
+    }
+}
