@@ -10,6 +10,8 @@ pub mod lines;
 pub mod pair;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "aws")]
+pub mod s3;
 pub mod saved;
 pub mod skewed;
 pub mod steps;

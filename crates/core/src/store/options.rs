@@ -423,3 +423,11 @@ pub struct Location {
     /// Key within the place.
     pub key: String,
 }
+
+impl Location {
+    /// A location. For authors of stores.
+    #[must_use]
+    pub fn new(scheme: impl Into<String>, place: impl Into<String>, key: impl Into<String>) -> Self {
+        Self { scheme: scheme.into(), place: place.into(), key: key.into() }
+    }
+}

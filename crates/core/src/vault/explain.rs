@@ -28,7 +28,8 @@ impl Explained {
 }
 
 fn explain(error: Error, right: Right, key: &str) -> Error {
-    if error.kind() != ErrorKind::Denied {
+    // One that was not even accepted lacks no right: the store has said what is wrong with it.
+    if error.kind() != ErrorKind::Denied || error.context("credential").is_some() {
         return error;
     }
     let place = key.split_inclusive('/').next().unwrap_or_default();

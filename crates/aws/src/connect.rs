@@ -1,0 +1,179 @@
+//! How AWS, or a server that speaks its protocol, is reached: credentials, region, waits.
+
+use std::time::Duration;
+
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{Credentials, ProvideCredentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
+use aws_types::service_config::ServiceConfigKey;
+use backstay_core::{Error, ErrorKind, Result, Secret};
+
+use crate::error::{Call, Told, chain};
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// The wait before the second attempt is drawn between zero and this; each further one is twice as long.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// All attempts at one call together take no longer than this and one attempt.
+const TOTAL: Duration = Duration::from_secs(180);
+/// A body that rests for so long is given up.
+const STALL: Duration = Duration::from_secs(20);
+
+/// What a builder was told of the way.
+#[derive(Clone, Debug)]
+pub(crate) struct Connect {
+    pub(crate) endpoint: Option<String>,
+    pub(crate) region: Option<String>,
+    pub(crate) keys: Option<Keys>,
+    pub(crate) profile: Option<String>,
+    pub(crate) roles: Vec<AssumedRole>,
+    pub(crate) attempts: u32,
+    pub(crate) attempt: Duration,
+}
+
+/// A credential that does not change.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    pub(crate) access: String,
+    pub(crate) secret: Secret<String>,
+    pub(crate) token: Option<Secret<String>>,
+}
+
+/// A role that is taken on, with the credential or role before it.
+#[derive(Clone, Debug)]
+pub(crate) struct AssumedRole {
+    pub(crate) arn: String,
+    pub(crate) external_id: Option<String>,
+}
+
+/// The way, found.
+pub(crate) struct Connected {
+    pub(crate) config: SdkConfig,
+    /// The server, where it is not Amazon's own.
+    pub(crate) endpoint: Option<String>,
+    /// The account of the credential, where it tells.
+    pub(crate) account: Option<String>,
+}
+
+impl Default for Connect {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            region: None,
+            keys: None,
+            profile: None,
+            roles: Vec::new(),
+            attempts: 10,
+            attempt: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Connect {
+    /// Finds credential and region, and takes the roles on.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) without a region, [`Denied`](ErrorKind::Denied) without a credential.
+    pub(crate) async fn load(&self) -> Result<Connected> {
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .retry_config(self.retries())
+            .timeout_config(self.timeouts(Duration::ZERO))
+            .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL).build());
+        if let Some(profile) = &self.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(region) = &self.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(keys) = &self.keys {
+            loader = loader.credentials_provider(keys.credentials());
+        }
+        let mut config = loader.load().await;
+        let endpoint = self.endpoint.clone().or_else(|| endpoint_of(&config));
+        if config.region().is_none() {
+            let Some(_) = endpoint else {
+                return Err(Error::new(ErrorKind::Invalid, "no region is named")
+                    .operation("open store")
+                    .advise("name it by `.region(...)`, AWS_REGION or the profile"));
+            };
+            // Amazon's first, which other servers take for their own.
+            config = config.into_builder().region(Region::new("us-east-1")).build();
+        }
+        for role in &self.roles {
+            let mut assume = AssumeRoleProvider::builder(&role.arn).session_name("backstay").configure(&config);
+            if let Some(id) = &role.external_id {
+                assume = assume.external_id(id);
+            }
+            let with = config.credentials_provider().ok_or_else(no_credential)?;
+            let provider = SharedCredentialsProvider::new(assume.build_from_provider(with).await);
+            config = config.into_builder().credentials_provider(provider).build();
+        }
+        // Once now, so that what is wrong with it shows when the store is opened.
+        let provider = config.credentials_provider().ok_or_else(no_credential)?;
+        let credentials = provider.provide_credentials().await.map_err(|error| no_credential().because(chain(&error)))?;
+        let account = credentials.account_id().map(|account| account.as_str().to_owned());
+        Ok(Connected { config, endpoint, account })
+    }
+
+    fn retries(&self) -> RetryConfig {
+        RetryConfig::standard()
+            .with_max_attempts(self.attempts)
+            .with_initial_backoff(FIRST_WAIT)
+            .with_max_backoff(LONGEST_WAIT)
+    }
+
+    /// The limits of one call, each attempt at which takes `more` than usual.
+    pub(crate) fn timeouts(&self, more: Duration) -> TimeoutConfig {
+        let attempt = self.attempt.saturating_add(more);
+        TimeoutConfig::builder()
+            .connect_timeout(CONNECT.min(self.attempt))
+            .read_timeout(attempt)
+            .operation_attempt_timeout(attempt)
+            .operation_timeout(attempt.saturating_add(TOTAL))
+            .build()
+    }
+}
+
+impl Connected {
+    /// The account that the credential belongs to.
+    ///
+    /// # Errors
+    /// What STS answers.
+    pub(crate) async fn account(&self) -> Result<String> {
+        if let Some(account) = &self.account {
+            return Ok(account.clone());
+        }
+        const CALL: Call =
+            Call { name: "open store", api: "GetCallerIdentity", right: "sts:GetCallerIdentity" };
+        let client = aws_sdk_sts::Client::new(&self.config);
+        let identity = client.get_caller_identity().send().await;
+        let advice = "name the bucket's account by `.owner(...)`, or give the check up by `.any_owner()`";
+        let told = identity.map_err(|error| Told::of(error).error(CALL, "", "").advise(advice))?;
+        let account = told.account().map(str::to_owned);
+        account.ok_or_else(|| Error::new(ErrorKind::Other, "STS names no account").operation(CALL.name).advise(advice))
+    }
+}
+
+impl Keys {
+    fn credentials(&self) -> Credentials {
+        let token = self.token.as_ref().map(|token| token.expose().clone());
+        Credentials::new(&self.access, self.secret.expose(), token, None, "Backstay")
+    }
+}
+
+/// The endpoint that environment or profile name for S3.
+fn endpoint_of(config: &SdkConfig) -> Option<String> {
+    let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
+    let own = config.service_config().zip(key.ok()).and_then(|(services, key)| services.load_config(key));
+    own.or_else(|| config.endpoint_url().map(str::to_owned))
+}
+
+fn no_credential() -> Error {
+    Error::new(ErrorKind::Denied, "there is no credential")
+        .operation("open store")
+        .with("credential", "not found")
+        .advise("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role, or give `.credentials(...)`")
+}

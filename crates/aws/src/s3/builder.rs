@@ -1,0 +1,318 @@
+//! Puts a store together; what is wrong is told at once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_sdk_s3::types::{BucketVersioningStatus, ObjectLockEnabled};
+use backstay_core::{Error, ErrorKind, Result, Secret};
+
+use super::bucket::{flaw, flaw_of_tags};
+use super::store::{S3Store, Shared};
+use super::{Encryption, store};
+use crate::connect::{AssumedRole, Connect, Keys};
+use crate::error::{Call, Told};
+
+/// The classes that Amazon has: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html>.
+const CLASSES: [&str; 7] =
+    ["STANDARD", "INTELLIGENT_TIERING", "STANDARD_IA", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"];
+
+const VERSIONING: Call =
+    Call { name: "open store", api: "GetBucketVersioning", right: "s3:GetBucketVersioning" };
+const LOCKS: Call =
+    Call { name: "open store", api: "GetObjectLockConfiguration", right: "s3:GetBucketObjectLockConfiguration" };
+
+/// Puts an [`S3Store`] together; [`build`](Self::build) reports everything that is wrong at once.
+///
+/// What is not said is found as AWS's own programs find it: environment, profile, web identity of a Kubernetes service
+/// account, pod identity, instance role.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct S3Builder {
+    bucket: String,
+    connect: Connect,
+    path_style: Option<bool>,
+    owner: Owner,
+    encryption: Encryption,
+    class: Option<String>,
+    classes: Option<Vec<String>>,
+    tags: BTreeMap<String, String>,
+    requester_pays: bool,
+    versions: Option<bool>,
+    locks: Option<bool>,
+    problems: Vec<String>,
+}
+
+/// Whose the bucket must be.
+#[derive(Clone, Debug)]
+enum Owner {
+    /// Of the credential's own account, at Amazon; elsewhere it is not asked.
+    Own,
+    Account(String),
+    Any,
+}
+
+impl S3Builder {
+    pub(super) fn new(bucket: impl Into<String>) -> Self {
+        Self {
+            bucket: bucket.into(),
+            connect: Connect::default(),
+            path_style: None,
+            owner: Owner::Own,
+            encryption: Encryption::default(),
+            class: None,
+            classes: None,
+            tags: BTreeMap::new(),
+            requester_pays: false,
+            versions: None,
+            locks: None,
+            problems: Vec::new(),
+        }
+    }
+
+    /// A server other than Amazon's: `https://s3.example`.
+    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
+        self.connect.endpoint = Some(url.into());
+        self
+    }
+
+    /// The region that the bucket lies in.
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.connect.region = Some(region.into());
+        self
+    }
+
+    /// A credential that does not change. One that expires is better: say nothing and run with a role.
+    pub fn credentials(mut self, access_key: impl Into<String>, secret_key: Secret<String>) -> Self {
+        let token = self.connect.keys.take().and_then(|keys| keys.token);
+        self.connect.keys = Some(Keys { access: access_key.into(), secret: secret_key, token });
+        self
+    }
+
+    /// The token that belongs to the [`credentials`](Self::credentials), which are given before it.
+    pub fn session_token(mut self, token: Secret<String>) -> Self {
+        match &mut self.connect.keys {
+            Some(keys) => keys.token = Some(token),
+            None => self.problems.push("a session token without `credentials` before it".to_owned()),
+        }
+        self
+    }
+
+    /// The profile of AWS's configuration files to take; `AWS_PROFILE`, else `default`, if not said.
+    pub fn profile(mut self, name: impl Into<String>) -> Self {
+        self.connect.profile = Some(name.into());
+        self
+    }
+
+    /// Takes on this role, with the credential found or the role taken on before. The external ID is what the account that
+    /// owns the role wants to hear, if anything.
+    pub fn assume_role(mut self, arn: impl Into<String>, external_id: Option<&str>) -> Self {
+        let external_id = external_id.map(str::to_owned);
+        self.connect.roles.push(AssumedRole { arn: arn.into(), external_id });
+        self
+    }
+
+    /// Whether the bucket is named in the path and not in the host. If not said: on any server but Amazon's.
+    pub fn path_style(mut self, yes: bool) -> Self {
+        self.path_style = Some(yes);
+        self
+    }
+
+    /// The account that the bucket must belong to; each call is refused if it is another's, which has taken the name over.
+    /// If not said, at Amazon it is the credential's own account. Few other servers look at it.
+    pub fn owner(mut self, account: impl Into<String>) -> Self {
+        self.owner = Owner::Account(account.into());
+        self
+    }
+
+    /// Does not ask whose the bucket is.
+    pub fn any_owner(mut self) -> Self {
+        self.owner = Owner::Any;
+        self
+    }
+
+    /// How the server encrypts what is put; as the bucket's default says, if not said.
+    pub fn encryption(mut self, encryption: Encryption) -> Self {
+        self.encryption = encryption;
+        self
+    }
+
+    /// The storage class of what is put without one of its own.
+    pub fn storage_class(mut self, class: impl Into<String>) -> Self {
+        self.class = Some(class.into());
+        self
+    }
+
+    /// The storage classes that the server has; if not said, Amazon's at Amazon, none elsewhere.
+    pub fn classes<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.classes = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Tags everything that is put. The credential needs `s3:PutObjectTagging`.
+    pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(name.into(), value.into());
+        self
+    }
+
+    /// Says with each call that this side pays for it: what another's bucket may want.
+    pub fn requester_pays(mut self) -> Self {
+        self.requester_pays = true;
+        self
+    }
+
+    /// Whether the bucket keeps versions, for a credential that may not look (`s3:GetBucketVersioning`). What is seen counts.
+    pub fn versions(mut self, yes: bool) -> Self {
+        self.versions = Some(yes);
+        self
+    }
+
+    /// Whether the bucket has object lock, for a credential that may not look (`s3:GetBucketObjectLockConfiguration`). What
+    /// is seen counts.
+    pub fn locks(mut self, yes: bool) -> Self {
+        self.locks = Some(yes);
+        self
+    }
+
+    /// Attempts at one call, the first included; 10 if not said, with waits that grow to 20 seconds.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.connect.attempts = attempts;
+        self
+    }
+
+    /// How long one attempt at a call may take; a minute if not said, and more where bytes are sent.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.connect.attempt = timeout;
+        self
+    }
+
+    /// Opens the store: finds the credential, whose the bucket is and what it can do. Makes no bucket and changes nothing.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) with every mistake at once, or for another region; [`NotFound`](ErrorKind::NotFound)
+    /// if there is no such bucket; [`Denied`](ErrorKind::Denied) without a credential that counts;
+    /// [`Unavailable`](ErrorKind::Unavailable) and [`Timeout`](ErrorKind::Timeout).
+    pub async fn build(self) -> Result<S3Store> {
+        self.check()?;
+        let found = self.connect.load().await?;
+        let owner = match &self.owner {
+            Owner::Account(account) => Some(account.clone()),
+            Owner::Own if found.endpoint.is_none() => Some(found.account().await?),
+            Owner::Own | Owner::Any => None,
+        };
+        let mut config = aws_sdk_s3::config::Builder::from(&found.config);
+        config = config.force_path_style(self.path_style.unwrap_or(found.endpoint.is_some()));
+        if let Some(endpoint) = &found.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        let classes = self.classes.unwrap_or_else(|| match found.endpoint {
+            None => CLASSES.map(str::to_owned).to_vec(),
+            Some(_) => Vec::new(),
+        });
+        let mut capabilities = store::limits();
+        capabilities.classes = classes;
+        let mut shared = Shared {
+            client: aws_sdk_s3::Client::from_conf(config.build()),
+            signs_bodies: !found.endpoint.as_deref().is_none_or(is_safe),
+            bucket: self.bucket,
+            endpoint: found.endpoint,
+            owner,
+            payer: self.requester_pays.then_some(aws_sdk_s3::types::RequestPayer::Requester),
+            encryption: self.encryption,
+            class: self.class,
+            tags: self.tags,
+            capabilities,
+            connect: self.connect,
+            etags: std::sync::Mutex::default(),
+        };
+        look(&mut shared, self.versions, self.locks).await?;
+        Ok(S3Store::new(shared))
+    }
+
+    /// Everything that can be told wrong without asking anybody.
+    fn check(&self) -> Result<()> {
+        let mut problems = self.problems.clone();
+        let mut wrong = |text: Option<String>| problems.extend(text);
+        wrong(flaw(&self.bucket).map(|flaw| format!("{:?} is not the name of a bucket: {flaw}", self.bucket)));
+        wrong(flaw_of_tags(&self.tags));
+        wrong(self.encryption.flaw().map(str::to_owned));
+        wrong((self.connect.attempts == 0).then(|| "no attempt at all".to_owned()));
+        wrong(self.connect.attempt.is_zero().then(|| "a timeout of nothing".to_owned()));
+        if let Some(url) = &self.connect.endpoint {
+            wrong(flaw_of_endpoint(url).map(|flaw| format!("the endpoint {url:?}: {flaw}")));
+        }
+        if let Some(keys) = &self.connect.keys {
+            let empty = keys.access.is_empty() || keys.secret.expose().is_empty();
+            wrong(empty.then(|| "an access key or a secret key is empty".to_owned()));
+        }
+        for role in &self.connect.roles {
+            let arn = role.arn.starts_with("arn:") && role.arn.contains(":role/");
+            wrong((!arn).then(|| format!("{:?} is not the ARN of a role", role.arn)));
+        }
+        if let Owner::Account(account) = &self.owner {
+            wrong(account.is_empty().then(|| "the owner has no name".to_owned()));
+        }
+        if let (Some(class), Some(classes)) = (&self.class, &self.classes) {
+            wrong((!classes.contains(class)).then(|| format!("{class:?} is none of the classes")));
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let message = format!("the store cannot be opened: {}", problems.join("; "));
+        Err(Error::new(ErrorKind::Invalid, message).operation("open store"))
+    }
+}
+
+/// Whether nobody between here and there can change what is sent.
+fn is_safe(endpoint: &str) -> bool {
+    let host = endpoint.strip_prefix("http://").map(|rest| rest.split(['/', '?']).next().unwrap_or_default());
+    host.is_none_or(|host| {
+        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        host == "localhost" || host == "[::1]" || host.parse().is_ok_and(|host: std::net::Ipv4Addr| host.is_loopback())
+    })
+}
+
+fn flaw_of_endpoint(url: &str) -> Option<&'static str> {
+    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
+        return Some("it begins with neither https:// nor http://");
+    };
+    match rest.split('/').next().unwrap_or_default() {
+        "" => Some("it names no host"),
+        host if host.contains('@') => Some("a credential does not belong there"),
+        _ => None,
+    }
+}
+
+/// Looks at what the bucket can do, where the credential may; it also shows whether the bucket is there.
+async fn look(shared: &mut Shared, versions: Option<bool>, locks: Option<bool>) -> Result<()> {
+    let Shared { client, bucket, owner, .. } = &*shared;
+    let versioning = client.get_bucket_versioning().bucket(bucket).set_expected_bucket_owner(owner.clone());
+    let versions = match versioning.send().await.map_err(Told::of) {
+        Ok(found) => found.status() == Some(&BucketVersioningStatus::Enabled),
+        Err(told) => declared(told, VERSIONING, bucket, versions)?,
+    };
+    let lock = client.get_object_lock_configuration().bucket(bucket).set_expected_bucket_owner(owner.clone());
+    let locks = match lock.send().await.map_err(Told::of) {
+        Ok(found) => {
+            let enabled = found.object_lock_configuration().and_then(|found| found.object_lock_enabled());
+            enabled == Some(&ObjectLockEnabled::Enabled)
+        }
+        Err(told) if told.is("ObjectLockConfigurationNotFoundError") => false,
+        Err(told) => declared(told, LOCKS, bucket, locks)?,
+    };
+    (shared.capabilities.versions, shared.capabilities.locks) = (versions, locks);
+    Ok(())
+}
+
+/// What was declared, where the credential may not look or the server has no such thing.
+fn declared(told: Told, call: Call, bucket: &str, declared: Option<bool>) -> Result<bool> {
+    let error = told.error(call, bucket, "");
+    let denied = error.kind() == ErrorKind::Denied && error.context("credential").is_none();
+    if denied || error.kind() == ErrorKind::Unsupported {
+        tracing::debug!(%error, "what the bucket can do was not seen; what was declared counts");
+        return Ok(declared.unwrap_or(false));
+    }
+    Err(error)
+}
+
+#[cfg(test)]
+mod tests;

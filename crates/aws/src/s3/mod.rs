@@ -1,0 +1,23 @@
+//! Amazon S3, and servers that speak its protocol, as a store.
+
+mod answer;
+mod builder;
+mod bucket;
+mod copy;
+mod delete;
+mod encryption;
+mod get;
+mod head;
+mod integrity;
+mod list;
+mod lock;
+mod page;
+mod put;
+mod store;
+mod thaw;
+mod upload;
+mod uploads;
+
+pub use builder::S3Builder;
+pub use encryption::Encryption;
+pub use store::S3Store;
