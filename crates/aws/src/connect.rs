@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{Credentials, ProvideCredentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_types::service_config::ServiceConfigKey;
 use backstay_core::{Error, ErrorKind, Result, Secret};
@@ -113,7 +113,8 @@ impl Connect {
         }
         // Once now, so that what is wrong with it shows when the store is opened.
         let provider = config.credentials_provider().ok_or_else(no_credential)?;
-        let credentials = provider.provide_credentials().await.map_err(|error| no_credential().because(chain(&error)))?;
+        let credentials =
+            provider.provide_credentials().await.map_err(|error| no_credential().because(chain(&error)))?;
         let account = credentials.account_id().map(|account| account.as_str().to_owned());
         Ok(Connected { config, endpoint, account })
     }
@@ -146,8 +147,7 @@ impl Connected {
         if let Some(account) = &self.account {
             return Ok(account.clone());
         }
-        const CALL: Call =
-            Call { name: "open store", api: "GetCallerIdentity", right: "sts:GetCallerIdentity" };
+        const CALL: Call = Call { name: "open store", api: "GetCallerIdentity", right: "sts:GetCallerIdentity" };
         let client = aws_sdk_sts::Client::new(&self.config);
         let identity = client.get_caller_identity().send().await;
         let advice = "name the bucket's account by `.owner(...)`, or give the check up by `.any_owner()`";

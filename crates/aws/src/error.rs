@@ -83,7 +83,9 @@ impl Told {
         told.lost = Some(match &error {
             SdkError::TimeoutError(_) => (ErrorKind::Timeout, "no answer in time"),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => (ErrorKind::Timeout, "no answer in time"),
-            SdkError::DispatchFailure(failure) if failure.is_user() => (ErrorKind::Invalid, "the request is not well formed"),
+            SdkError::DispatchFailure(failure) if failure.is_user() => {
+                (ErrorKind::Invalid, "the request is not well formed")
+            }
             SdkError::DispatchFailure(_) => (ErrorKind::Unavailable, "the server cannot be reached"),
             SdkError::ResponseError(_) if told.status >= 500 => (ErrorKind::Unavailable, "the server failed"),
             SdkError::ResponseError(_) => (ErrorKind::Other, "the answer cannot be understood"),
@@ -206,7 +208,9 @@ impl Told {
         }
         if let Some((kind, message)) = self.lost {
             let advice = match kind {
-                ErrorKind::Denied => Some("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role".to_owned()),
+                ErrorKind::Denied => {
+                    Some("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role".to_owned())
+                }
                 ErrorKind::Unavailable | ErrorKind::Timeout => Some("check the endpoint and the network".to_owned()),
                 _ => None,
             };

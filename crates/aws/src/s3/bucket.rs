@@ -36,7 +36,8 @@ pub(super) fn flaw_of_tags(tags: &BTreeMap<String, String>) -> Option<String> {
     if tags.len() > 10 {
         return Some(format!("{} tags: an object has at most 10", tags.len()));
     }
-    let long = tags.iter().find(|(name, value)| name.is_empty() || name.chars().count() > 128 || value.chars().count() > 256);
+    let long =
+        tags.iter().find(|(name, value)| name.is_empty() || name.chars().count() > 128 || value.chars().count() > 256);
     long.map(|(name, _)| format!("the tag {name:?}: a name has 1 to 128 characters, a value at most 256"))
 }
 
@@ -86,7 +87,9 @@ mod tests {
             assert_eq!(flaw(name), None, "{name}");
         }
         let long = "a".repeat(64);
-        for name in ["", "ab", &long, "Acme", "a_b", "-abc", "abc-", "a..b", "a.-b", "10.0.0.1", "zone--x-s3", "arn:aws:s3"] {
+        for name in
+            ["", "ab", &long, "Acme", "a_b", "-abc", "abc-", "a..b", "a.-b", "10.0.0.1", "zone--x-s3", "arn:aws:s3"]
+        {
             assert!(flaw(name).is_some(), "{name}");
         }
     }

@@ -16,8 +16,7 @@ use crate::error::{Call, Told};
 const CLASSES: [&str; 7] =
     ["STANDARD", "INTELLIGENT_TIERING", "STANDARD_IA", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"];
 
-const VERSIONING: Call =
-    Call { name: "open store", api: "GetBucketVersioning", right: "s3:GetBucketVersioning" };
+const VERSIONING: Call = Call { name: "open store", api: "GetBucketVersioning", right: "s3:GetBucketVersioning" };
 const LOCKS: Call =
     Call { name: "open store", api: "GetObjectLockConfiguration", right: "s3:GetBucketObjectLockConfiguration" };
 
@@ -307,7 +306,8 @@ async fn look(shared: &mut Shared, versions: Option<bool>, locks: Option<bool>) 
 fn declared(told: Told, call: Call, bucket: &str, declared: Option<bool>) -> Result<bool> {
     let error = told.error(call, bucket, "");
     let denied = error.kind() == ErrorKind::Denied && error.context("credential").is_none();
-    if denied || error.kind() == ErrorKind::Unsupported {
+    // rclone answers 200, with a document that is about something else.
+    if denied || matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Other) {
         tracing::debug!(%error, "what the bucket can do was not seen; what was declared counts");
         return Ok(declared.unwrap_or(false));
     }

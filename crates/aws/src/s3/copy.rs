@@ -7,7 +7,6 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::bucket::escaped;
 use super::head::size;
-use super::integrity::Crc;
 use super::store::{S3Store, SLOW_CALL, to};
 use super::upload::{S3Upload, Sent};
 use crate::error::{Call, Told};
@@ -62,7 +61,7 @@ impl S3Store {
         if source.size == 0 {
             return self.put_object(to, Bytes::new(), options).await.map(Some);
         }
-        let mut upload = self.begin(to, options).await?;
+        let mut upload = self.begin_copy(to, options).await?;
         match self.copy_parts(&upload, &source).await {
             Ok(parts) => parts.into_iter().for_each(|part| upload.take(part)),
             Err(error) => {
@@ -118,8 +117,7 @@ impl S3Store {
             }
             self.error(told, COPY, upload.key.as_str()).with("from", &source.key)
         })?;
-        let part = copied.copy_part_result();
-        let crc = part.and_then(|part| part.checksum_crc64_nvme()).and_then(|text| Crc::told(text, bytes));
-        Ok(Sent { number, etag: part.and_then(|part| part.e_tag()).map(str::to_owned), crc, bytes })
+        let etag = copied.copy_part_result().and_then(|part| part.e_tag()).map(str::to_owned);
+        Ok(Sent { number, etag, crc: None, bytes })
     }
 }

@@ -47,12 +47,11 @@ impl S3Store {
             let (key, version) = name(object);
             ObjectIdentifier::builder().key(key).set_version_id(version).build()
         });
-        let delete = objects.collect::<Result<Vec<_>, _>>().and_then(|objects| {
-            Delete::builder().set_objects(Some(objects)).quiet(false).build()
-        });
-        let delete = delete.map_err(|error| {
-            self.fault(DELETE, ErrorKind::Other, "the request cannot be made", "").because(error)
-        })?;
+        let delete = objects
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(false).build());
+        let delete = delete
+            .map_err(|error| self.fault(DELETE, ErrorKind::Other, "the request cannot be made", "").because(error))?;
         let told = to!(self, delete_objects).delete(delete).send().await.map_err(Told::of);
         let answer = told.map_err(|told| self.error(told, call(&batch[0]), ""))?;
         let mut answers = Answers::new();

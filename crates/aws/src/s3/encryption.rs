@@ -23,7 +23,11 @@ enum How {
     #[default]
     Bucket,
     S3,
-    Kms { key: String, context: BTreeMap<String, String>, bucket_key: bool },
+    Kms {
+        key: String,
+        context: BTreeMap<String, String>,
+        bucket_key: bool,
+    },
 }
 
 /// What the headers of a request say of it.
@@ -88,8 +92,7 @@ impl Encryption {
                 algorithm: Some(ServerSideEncryption::AwsKms),
                 key: Some(key.clone()),
                 // A map of strings is always JSON.
-                context: (!context.is_empty())
-                    .then(|| base64::encode(serde_json::to_vec(context).unwrap_or_default())),
+                context: (!context.is_empty()).then(|| base64::encode(serde_json::to_vec(context).unwrap_or_default())),
                 bucket_key: bucket_key.then_some(true),
             },
         }

@@ -45,7 +45,10 @@ impl S3Store {
         meta.latest = version.is_none();
         let range = options.bytes_of(&meta).map_err(|error| self.placed(error, GET, key))?;
         if told != range {
-            let message = format!("bytes {}..{} were asked for, and {}..{} answered", range.start, range.end, told.start, told.end);
+            let message = format!(
+                "bytes {}..{} were asked for, and {}..{} answered",
+                range.start, range.end, told.start, told.end
+            );
             return Err(self.fault(GET, ErrorKind::Corrupt, message, key.as_str()));
         }
         let reading = Reading {
@@ -90,10 +93,12 @@ impl S3Store {
         let length = size(got.content_length());
         let (range, whole) = match got.content_range() {
             None => (0..length, length),
-            Some(text) => content_range(text).filter(|(range, _)| range.end - range.start == length).ok_or_else(|| {
-                let message = format!("the answer of {length} bytes says it is {text:?}");
-                self.fault(GET, ErrorKind::Corrupt, message, key.as_str())
-            })?,
+            Some(text) => {
+                content_range(text).filter(|(range, _)| range.end - range.start == length).ok_or_else(|| {
+                    let message = format!("the answer of {length} bytes says it is {text:?}");
+                    self.fault(GET, ErrorKind::Corrupt, message, key.as_str())
+                })?
+            }
         };
         let mut meta = ObjectMeta::new(key.clone(), whole, moment(got.last_modified()));
         meta.etag = got.e_tag().map(etag);
@@ -181,6 +186,27 @@ fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::s3::store::offline;
+
+    /// What a body of these bytes gives, where others were announced.
+    async fn body(bytes: &'static [u8], announced: u64) -> Result<Vec<Bytes>> {
+        let meta = ObjectMeta::new("a".parse()?, announced, jiff::Timestamp::UNIX_EPOCH);
+        let body = SdkStream::from_static(bytes);
+        let mut reading = Reading { store: offline(), meta, version: None, at: 0, end: announced, body, resumes: 0 };
+        let mut chunks = Vec::new();
+        while let Some(chunk) = reading.next().await? {
+            chunks.push(chunk);
+        }
+        Ok(chunks)
+    }
+
+    #[tokio::test]
+    async fn a_body_of_another_length_is_an_error() {
+        assert_eq!(body(b"12345", 5).await.unwrap().concat(), b"12345");
+        assert!(body(b"", 0).await.unwrap().is_empty());
+        assert_eq!(body(b"1234", 5).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(body(b"123456", 5).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    }
 
     #[test]
     fn ranges_are_written_and_read_as_http_has_them() {

@@ -46,7 +46,13 @@ impl S3Store {
     }
 
     /// Why a version cannot be read.
-    pub(super) fn unread(&self, told: Told, call: Call, key: &Key, version: Option<&VersionId>) -> backstay_core::Error {
+    pub(super) fn unread(
+        &self,
+        told: Told,
+        call: Call,
+        key: &Key,
+        version: Option<&VersionId>,
+    ) -> backstay_core::Error {
         if told.is_marker() {
             return self
                 .fault(call, ErrorKind::NotFound, "the version is a delete marker", key.as_str())

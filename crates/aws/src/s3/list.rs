@@ -11,8 +11,7 @@ use super::store::S3Store;
 use crate::error::Call;
 
 pub(super) const LIST: Call = Call { name: "list", api: "ListObjectsV2", right: "s3:ListBucket" };
-pub(super) const LIST_VERSIONS: Call =
-    Call { name: "list", api: "ListObjectVersions", right: "s3:ListBucketVersions" };
+pub(super) const LIST_VERSIONS: Call = Call { name: "list", api: "ListObjectVersions", right: "s3:ListBucketVersions" };
 
 /// Where a listing is.
 struct Listing {
@@ -34,7 +33,8 @@ impl S3Store {
         let beyond = after.as_deref().is_some_and(|after| after > prefix.as_str() && !after.starts_with(&prefix));
         options.start_after = after.filter(|after| after.starts_with(&prefix));
         let next = (!beyond).then_some(Next::First);
-        let listing = Listing { store: self.clone(), prefix, options, next, lines: VecDeque::new(), last: None, odd: false };
+        let listing =
+            Listing { store: self.clone(), prefix, options, next, lines: VecDeque::new(), last: None, odd: false };
         Box::pin(stream::try_unfold(listing, |mut listing| async move {
             Ok(listing.next_entry().await?.map(|entry| (entry, listing)))
         }))
@@ -106,7 +106,11 @@ impl Listing {
         self.last = Some(name.to_owned());
         let entry = line.entry();
         if entry.is_none() && !std::mem::replace(&mut self.odd, true) {
-            tracing::debug!(bucket = self.store.0.bucket, name = self.last, "names that are no keys are left out of a listing");
+            tracing::debug!(
+                bucket = self.store.0.bucket,
+                name = self.last,
+                "names that are no keys are left out of a listing"
+            );
         }
         Ok(entry)
     }

@@ -1,8 +1,8 @@
 //! Amazon S3, and servers that speak its protocol, as a store.
 
 mod answer;
-mod builder;
 mod bucket;
+mod builder;
 mod copy;
 mod delete;
 mod encryption;

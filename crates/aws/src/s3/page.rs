@@ -19,7 +19,10 @@ pub(super) enum Next {
     /// The first page behind a folder.
     Behind,
     Token(String),
-    Version { key: String, version: Option<String> },
+    Version {
+        key: String,
+        version: Option<String>,
+    },
 }
 
 pub(super) struct Page {

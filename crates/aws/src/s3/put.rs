@@ -69,7 +69,9 @@ impl S3Store {
                 Err(told) => told,
             };
             // Another create is under way: it wins or fails, and then the answer is clear.
-            if told.is("ConditionalRequestConflict") && let Some(wait) = waits.next() {
+            if told.is("ConditionalRequestConflict")
+                && let Some(wait) = waits.next()
+            {
                 SystemClock.sleep(Duration::from_millis(*wait)).await;
                 continue;
             }

@@ -143,7 +143,9 @@ impl S3Store {
     /// by a key while we look.
     pub(super) fn saw_etag(&self, data: &Bytes, etag: Option<&str>) {
         let mut etags = self.0.etags.lock().unwrap_or_else(PoisonError::into_inner);
-        if *etags != Etags::Other && let Some(etag) = etag {
+        if *etags != Etags::Other
+            && let Some(etag) = etag
+        {
             *etags = if md5_etag(data) == etag { Etags::Md5 } else { Etags::Other };
         }
     }
@@ -256,4 +258,27 @@ impl fmt::Debug for S3Store {
             .field("capabilities", &self.0.capabilities)
             .finish_non_exhaustive()
     }
+}
+
+/// A store of a server that is not there.
+#[cfg(test)]
+pub(super) fn offline() -> S3Store {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(aws_sdk_s3::config::BehaviorVersion::v2026_01_12())
+        .region(aws_sdk_s3::config::Region::new("us-east-1"))
+        .endpoint_url("http://127.0.0.1:9");
+    S3Store::new(Shared {
+        client: Client::from_conf(config.build()),
+        bucket: "acme".to_owned(),
+        endpoint: None,
+        owner: None,
+        payer: None,
+        encryption: Encryption::default(),
+        class: None,
+        tags: BTreeMap::new(),
+        capabilities: limits(),
+        connect: Connect::default(),
+        signs_bodies: false,
+        etags: Mutex::default(),
+    })
 }

@@ -41,19 +41,34 @@ pub(super) struct S3Upload {
 pub(super) struct Sent {
     pub(super) number: i32,
     pub(super) etag: Option<String>,
-    /// Its checksum; none where the server made the part and told none.
+    /// Its checksum; none where the server made the part.
     pub(super) crc: Option<Crc>,
     pub(super) bytes: u64,
 }
 
 impl S3Store {
     pub(super) async fn begin(&self, key: &Key, options: &PutOptions) -> Result<S3Upload> {
+        self.begin_with(key, options, Some(ChecksumAlgorithm::Crc64Nvme)).await
+    }
+
+    /// Begins an upload whose parts the server makes. MinIO wants a checksum with each part if one is named here, and gives
+    /// copied parts none.
+    pub(super) async fn begin_copy(&self, key: &Key, options: &PutOptions) -> Result<S3Upload> {
+        self.begin_with(key, options, None).await
+    }
+
+    async fn begin_with(
+        &self,
+        key: &Key,
+        options: &PutOptions,
+        checksum: Option<ChecksumAlgorithm>,
+    ) -> Result<S3Upload> {
         let making = self.making(BEGIN, key, options)?;
         let encryption = self.0.encryption.headers();
         let call = to!(self, create_multipart_upload)
             .key(key.as_str())
-            .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
-            .checksum_type(ChecksumType::FullObject)
+            .set_checksum_type(checksum.as_ref().map(|_| ChecksumType::FullObject))
+            .set_checksum_algorithm(checksum)
             .set_storage_class(making.class)
             .set_tagging(making.tagging)
             .set_object_lock_mode(making.lock.mode)

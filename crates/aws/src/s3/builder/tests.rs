@@ -21,8 +21,17 @@ async fn all_mistakes_are_told_at_once() {
     assert_eq!(error.kind(), ErrorKind::Invalid);
     let text = error.to_string();
     let told = [
-        "not the name of a bucket", "endpoint", "session token", "access key", "ARN of a role", "owner", "key service",
-        "GLACIER", "the tag", "attempt", "timeout",
+        "not the name of a bucket",
+        "endpoint",
+        "session token",
+        "access key",
+        "ARN of a role",
+        "owner",
+        "key service",
+        "GLACIER",
+        "the tag",
+        "attempt",
+        "timeout",
     ];
     for what in told {
         assert!(text.contains(what), "{what}: {text}");
