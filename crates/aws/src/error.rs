@@ -7,6 +7,9 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use backstay_core::{Error, ErrorKind};
 
+#[cfg(feature = "s3_versions")]
+mod dynamodb;
+
 /// A call of S3's API: what this library calls it, what Amazon does, and the right that it needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {

@@ -17,7 +17,11 @@ mod store;
 mod thaw;
 mod upload;
 mod uploads;
+#[cfg(feature = "s3_versions")]
+mod versions;
 
 pub use builder::S3Builder;
 pub use encryption::Encryption;
 pub use store::S3Store;
+#[cfg(feature = "s3_versions")]
+pub(crate) use versions::{After, Over, VersionLine};
