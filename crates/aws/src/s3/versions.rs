@@ -121,6 +121,11 @@ impl S3Store {
             let message = "the order of versions and delete markers cannot be told from the server's answer";
             return Err(self.fault(LIST_VERSIONS, ErrorKind::Other, message, "").with("prefix", prefix));
         }
+        // versitygw lists the markers of a page before all versions. Stable: what one second holds stays in the server's order.
+        lines.sort_by(|a, b| {
+            let (newer, older) = ((b.latest, b.modified.as_second()), (a.latest, a.modified.as_second()));
+            a.key.cmp(&b.key).then(newer.cmp(&older))
+        });
         let next = match (page.is_truncated(), page.next_key_marker()) {
             (Some(true), Some(key)) => {
                 let version = page.next_version_id_marker().filter(|id| !id.is_empty()).map(str::to_owned);

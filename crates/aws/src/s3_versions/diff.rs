@@ -10,8 +10,8 @@ use super::state::{Instance, Output, State};
 
 /// What differs between two states: which resources and outputs came, went or changed, and in which attributes.
 ///
-/// It holds names only. Values that a provider calls sensitive stand unmarked in the states that older releases wrote, so
-/// no mark is trusted to say which of them may be shown.
+/// It holds names only, for marks do not tell which values may be shown: Terraform marks the sensitive `input` of a
+/// `terraform_data` and not its `output`, which is the same, and older releases left most of them unmarked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StateDiff {

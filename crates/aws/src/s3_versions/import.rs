@@ -172,6 +172,8 @@ impl VersionedObjects {
         };
         decision.action = match (&plan.current, plan.is_empty()) {
             (_, true) => ImportAction::Unchanged,
+            // The state is there, only its digest is not.
+            (Some(_), _) if !plan.writes => ImportAction::Create,
             (None, _) => ImportAction::Create,
             (Some(_), _) if options.overwrite => ImportAction::Overwrite,
             (Some(_), _) => ImportAction::Conflict,

@@ -112,7 +112,8 @@ impl VersionedObjects {
     pub(super) async fn plan_state(&self, key: &Key, from: From<'_>, content: Bytes) -> Result<(RestoreVersionPlan, Bytes)> {
         self.meant(key)?;
         self.locks.refuse_if_held(&self.store, key).await?;
-        let (mut content, mut notes) = (content, Vec::new());
+        let mut content = content;
+        let mut notes = Vec::new();
         let (head, state) = understood(&content, key)?;
         if state.is_none() {
             notes.push("the state is encrypted: what differs cannot be told".to_owned());
@@ -132,15 +133,14 @@ impl VersionedObjects {
                 not_older(now, &head, diff.as_ref(), key)?;
             }
         }
-        let mut writes = found.as_ref().is_none_or(|(_, there)| *there != content);
         let mut serial = None;
-        if writes && self.options.bump_serial && from != From::Push {
-            let highest = head.serial.max(current_head.as_ref().and_then(|now| now.serial)).unwrap_or_default();
-            content = with_serial(&content, highest + 1).map_err(|error| error.with("key", key))?.into();
-            serial = Some(highest + 1);
+        if self.options.bump_serial && from != From::Push {
+            let there = found.as_ref().map(|(_, there)| there);
+            content = raised(&content, &head, there.zip(current_head.as_ref()), &mut serial)
+                .map_err(|error| error.with("key", key))?;
         }
+        let writes = found.as_ref().is_none_or(|(_, there)| *there != content);
         let digest = self.digest_change(key, &content, &mut notes).await?;
-        writes &= found.as_ref().is_none_or(|(_, there)| *there != content);
         let version = if let From::Version(version) = from { Some(version.to_owned()) } else { None };
         let plan = RestoreVersionPlan {
             target: self.store.to_string(),
@@ -242,6 +242,24 @@ pub(super) fn understood(content: &[u8], key: &Key) -> Result<(StateHead, Option
     }
     let state = State::parse(content).map_err(|error| error.with("key", key))?;
     Ok((state.head().clone(), Some(state)))
+}
+
+/// The state under a serial above its own and the current one's, unless it is there already but for its serial.
+fn raised(
+    content: &Bytes,
+    head: &StateHead,
+    there: Option<(&Bytes, &StateHead)>,
+    serial: &mut Option<u64>,
+) -> Result<Bytes> {
+    let now = there.and_then(|(_, now)| now.serial);
+    if let (Some((there, _)), Some(now)) = (there, now)
+        && with_serial(content, now)? == **there
+    {
+        return Ok(there.clone());
+    }
+    let highest = head.serial.max(now).unwrap_or_default();
+    *serial = Some(highest.saturating_add(1));
+    with_serial(content, highest.saturating_add(1)).map(Bytes::from)
 }
 
 /// What `terraform state push` refuses.
