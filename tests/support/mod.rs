@@ -19,6 +19,8 @@ pub mod s3;
 pub mod saved;
 pub mod skewed;
 pub mod steps;
+#[cfg(feature = "aws")]
+pub mod terraform;
 pub mod whole;
 
 use std::num::NonZeroUsize;

@@ -9,6 +9,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use backstay_core::Error;
 use backstay_core::ErrorKind;
 
+#[cfg(feature = "s3_versions")]
+mod dynamodb;
 #[cfg(feature = "secrets")]
 mod secrets;
 

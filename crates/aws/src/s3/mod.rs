@@ -20,9 +20,13 @@ mod store;
 mod thaw;
 mod upload;
 mod uploads;
+#[cfg(feature = "s3_versions")]
+mod versions;
 
 pub use builder::S3Builder;
 pub use encryption::Encryption;
 pub use policy::RolePolicy;
 pub use setup::{SetupPlan, SetupStep};
 pub use store::S3Store;
+#[cfg(feature = "s3_versions")]
+pub(crate) use versions::{After, Over, VersionLine};

@@ -1,0 +1,36 @@
+//! `*` in the names of items.
+
+/// Whether `glob` matches all of `name`; `*` stands for any characters, `/` too.
+pub(super) fn matches(glob: &str, name: &str) -> bool {
+    let mut parts = glob.split('*');
+    let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        let Some((_, after)) = rest.split_once(part) else { return false };
+        rest = after;
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn stars_stand_for_anything() {
+        for (glob, name, expected) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "a/b", true),
+            ("a*", "a/b", true),
+            ("*?versionId=7", "a/b?versionId=7", true),
+            ("a*b*c", "a.b.b.c", true),
+            ("ab*ba", "aba", false),
+            ("a*c", "b.c", false),
+            ("", "", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(matches(glob, name), expected, "{glob} {name}");
+        }
+    }
+}

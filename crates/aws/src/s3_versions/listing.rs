@@ -1,0 +1,148 @@
+//! Versions, as they are listed.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use backstay_core::Result;
+use backstay_core::store::{BoxStream, GetOptions, Key, ObjectStore as _, Prefix, VersionId};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::head::StateHead;
+use super::locks::LOCK_FILE;
+use super::objects::VersionedObjects;
+use crate::s3::{After, S3Store, VersionLine};
+
+/// Bytes of a state in which its head lies, if Terraform wrote it.
+pub(super) const HEAD_BYTES: u64 = 4 << 10;
+/// Heads that are read at once.
+const AT_ONCE: usize = 8;
+
+/// One version of an object, or a delete marker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ObjectVersion {
+    /// The object's key.
+    pub key: String,
+    /// The version's ID; `null` for what was written while the bucket kept no versions.
+    pub version: String,
+    /// When it was written, by the server.
+    pub modified: Timestamp,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The server's mark of its content.
+    pub etag: Option<String>,
+    /// Its storage class.
+    pub class: Option<String>,
+    /// Who wrote it, where the server tells: at Amazon the account that owns the object.
+    pub owner: Option<String>,
+    /// Whether it is the current one.
+    pub latest: bool,
+    /// Whether it says that the object was deleted, and holds nothing.
+    pub deleted: bool,
+    /// Serial and lineage, of a Terraform state.
+    pub state: Option<StateHead>,
+}
+
+impl ObjectVersion {
+    fn of(line: VersionLine) -> Self {
+        Self {
+            key: line.key,
+            version: line.version.unwrap_or_else(|| "null".to_owned()),
+            modified: line.modified,
+            size: line.size,
+            etag: line.etag,
+            class: line.class,
+            owner: line.owner,
+            latest: line.latest,
+            deleted: line.marker,
+            state: None,
+        }
+    }
+}
+
+impl VersionedObjects {
+    /// All versions of these objects, newest first for each key. Of states the head is read too: a small request each.
+    ///
+    /// Names that are no [`Key`], and Terraform's lock files, are left out.
+    pub fn versions(&self) -> BoxStream<'static, Result<ObjectVersion>> {
+        let (store, states) = (self.store.clone(), self.are_states());
+        let heads = move |found: ObjectVersion| {
+            let store = store.clone();
+            async move {
+                match states && !found.deleted {
+                    true => with_head(&store, found).await,
+                    false => Ok(found),
+                }
+            }
+        };
+        Box::pin(self.lines().map_ok(heads).try_buffered(AT_ONCE))
+    }
+
+    /// The same without heads.
+    pub(super) fn lines(&self) -> BoxStream<'static, Result<ObjectVersion>> {
+        let prefixes = match self.prefixes() {
+            Ok(prefixes) => prefixes,
+            Err(error) => return Box::pin(stream::once(async { Err(error) })),
+        };
+        let lists = prefixes.into_iter().map(|prefix| lines(self.store.clone(), prefix));
+        let objects = self.clone();
+        let meant = move |found: &ObjectVersion| {
+            let name = &found.key;
+            objects.means(name) && !name.ends_with(LOCK_FILE) && Key::new(name.as_str()).is_ok()
+        };
+        let all = stream::iter(lists.collect::<Vec<_>>()).flatten();
+        Box::pin(all.try_filter(move |found| std::future::ready(meant(found))))
+    }
+}
+
+/// Where a listing is.
+struct Listing {
+    store: S3Store,
+    prefix: Prefix,
+    lines: VecDeque<VersionLine>,
+    /// None at the end; the first page is behind nothing.
+    next: Option<Option<After>>,
+}
+
+fn lines(store: S3Store, prefix: Prefix) -> BoxStream<'static, Result<ObjectVersion>> {
+    let listing = Listing { store, prefix, lines: VecDeque::new(), next: Some(None) };
+    Box::pin(stream::try_unfold(listing, |mut listing| async move {
+        loop {
+            if let Some(line) = listing.lines.pop_front() {
+                return Ok(Some((ObjectVersion::of(line), listing)));
+            }
+            let Some(after) = listing.next.take() else { return Ok(None) };
+            let (lines, next) = listing.store.versions_page(listing.prefix.as_str(), after).await?;
+            (listing.lines, listing.next) = (lines.into(), next.map(Some));
+        }
+    }))
+}
+
+async fn with_head(store: &S3Store, mut found: ObjectVersion) -> Result<ObjectVersion> {
+    if found.size == 0 {
+        return Ok(found);
+    }
+    let mut options = GetOptions::range(0..found.size.min(HEAD_BYTES));
+    options.version = Some(VersionId(found.version.clone()));
+    let got = store.get(&Key::new(found.key.as_str())?, &options).await?;
+    let head = StateHead::of(&got.body.try_collect::<Vec<_>>().await?.concat());
+    found.state = head.is_state().then_some(head);
+    Ok(found)
+}
+
+impl fmt::Display for ObjectVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.modified, self.key, self.version)?;
+        match (&self.state, self.deleted) {
+            (_, true) => f.write_str(", deleted")?,
+            (Some(StateHead { serial: Some(serial), .. }), _) => write!(f, ", serial {serial}, {} bytes", self.size)?,
+            _ => write!(f, ", {} bytes", self.size)?,
+        }
+        if let Some(owner) = &self.owner {
+            write!(f, ", by {owner}")?;
+        }
+        f.write_str(if self.latest { ", current" } else { "" })
+    }
+}

@@ -1,0 +1,186 @@
+//! The DynamoDB table in which Terraform keeps its locks, and the digests by which it knows its states.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use backstay_core::{Result, Secret};
+
+use crate::connect::{AssumedRole, Connect, Keys};
+use crate::error::{Call, Told};
+use crate::s3::S3Store;
+
+const GET: Call = Call { name: "look at the lock table", api: "GetItem", right: "dynamodb:GetItem" };
+const LOCK: Call = Call { name: "lock", api: "PutItem", right: "dynamodb:PutItem" };
+const UNLOCK: Call = Call { name: "unlock", api: "DeleteItem", right: "dynamodb:DeleteItem" };
+const DIGEST: Call = Call { name: "keep the digest", api: "PutItem", right: "dynamodb:PutItem" };
+
+// Names of Terraform's own: https://developer.hashicorp.com/terraform/language/backend/s3
+const ID: &str = "LockID";
+const INFO: &str = "Info";
+const DIGEST_OF: &str = "Digest";
+
+/// The `dynamodb_table` of a Terraform backend. For each state it has up to two items: the lock, while somebody holds it,
+/// and the MD5 of the state, without which Terraform refuses what it reads.
+///
+/// ```no_run
+/// # async fn open(store: backstay_aws::S3Store) -> backstay_core::Result<()> {
+/// use backstay_aws::{LockTable, VersionedObjects};
+///
+/// let locks = LockTable::beside(&store, "terraform-locks").open().await?;
+/// let states = VersionedObjects::terraform(store, "network/terraform.tfstate".parse()?).lock_table(locks);
+/// # let _ = states;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct LockTable {
+    client: Client,
+    name: String,
+}
+
+/// How a [`LockTable`] is reached. What is not said is found as AWS's own programs find it.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct LockTableBuilder {
+    name: String,
+    connect: Connect,
+}
+
+impl LockTable {
+    /// A table, by a way of its own.
+    pub fn builder(name: impl Into<String>) -> LockTableBuilder {
+        LockTableBuilder { name: name.into(), connect: Connect::default() }
+    }
+
+    /// A table in the region of the store, with its credential.
+    pub fn beside(store: &S3Store, name: impl Into<String>) -> LockTableBuilder {
+        LockTableBuilder { name: name.into(), connect: Connect { endpoint: None, ..store.connect().clone() } }
+    }
+
+    /// What the lock of a state says, if it is held.
+    pub(super) async fn lock(&self, id: &str) -> Result<Option<String>> {
+        self.get(id, INFO).await
+    }
+
+    /// The digest of a state, if one is kept.
+    pub(super) async fn digest(&self, id: &str) -> Result<Option<String>> {
+        self.get(id, DIGEST_OF).await
+    }
+
+    async fn get(&self, id: &str, attribute: &str) -> Result<Option<String>> {
+        let call = self.client.get_item().table_name(&self.name).key(ID, text(id)).consistent_read(true);
+        let found = call.send().await.map_err(|error| Told::of(error).table_error(GET, &self.name, id))?;
+        let Some(item) = found.item() else { return Ok(None) };
+        Ok(Some(item.get(attribute).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default()))
+    }
+
+    /// Takes the lock, unless somebody holds it.
+    pub(super) async fn take(&self, id: &str, info: &str) -> Result<bool> {
+        let call = self.client.put_item().table_name(&self.name).item(ID, text(id)).item(INFO, text(info));
+        match call.condition_expression("attribute_not_exists(LockID)").send().await.map_err(Told::of) {
+            Ok(_) => Ok(true),
+            // An attempt before may have taken it, whose answer was lost.
+            Err(told) if told.is("ConditionalCheckFailedException") => {
+                Ok(self.lock(id).await?.as_deref() == Some(info))
+            }
+            Err(told) => Err(told.table_error(LOCK, &self.name, id)),
+        }
+    }
+
+    /// Gives the lock back, if it is this one.
+    pub(super) async fn release(&self, id: &str, info: &str) -> Result<bool> {
+        let call = self.client.delete_item().table_name(&self.name).key(ID, text(id));
+        let call = call.condition_expression("Info = :ours").expression_attribute_values(":ours", text(info));
+        match call.send().await.map_err(Told::of) {
+            Ok(_) => Ok(true),
+            Err(told) if told.is("ConditionalCheckFailedException") => Ok(self.lock(id).await?.is_none()),
+            Err(told) => Err(told.table_error(UNLOCK, &self.name, id)),
+        }
+    }
+
+    /// Keeps another digest, if the one that is kept is the one that was seen.
+    pub(super) async fn put_digest(&self, id: &str, new: &str, old: Option<&str>) -> Result<()> {
+        let item = HashMap::from([(ID.to_owned(), text(id)), (DIGEST_OF.to_owned(), text(new))]);
+        let call = self.client.put_item().table_name(&self.name).set_item(Some(item));
+        let call = match old.filter(|old| !old.is_empty()) {
+            Some(old) => call.condition_expression("Digest = :old").expression_attribute_values(":old", text(old)),
+            None => call.condition_expression("attribute_not_exists(Digest)"),
+        };
+        match call.send().await.map_err(Told::of) {
+            Ok(_) => Ok(()),
+            Err(told)
+                if told.is("ConditionalCheckFailedException") && self.digest(id).await?.as_deref() == Some(new) =>
+            {
+                Ok(())
+            }
+            Err(told) => Err(told.table_error(DIGEST, &self.name, id)),
+        }
+    }
+}
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+impl LockTableBuilder {
+    /// A server other than Amazon's.
+    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
+        self.connect.endpoint = Some(url.into());
+        self
+    }
+
+    /// The region that the table lies in.
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.connect.region = Some(region.into());
+        self
+    }
+
+    /// A credential that does not change.
+    pub fn credentials(mut self, access_key: impl Into<String>, secret_key: Secret<String>) -> Self {
+        self.connect.keys = Some(Keys { access: access_key.into(), secret: secret_key, token: None });
+        self
+    }
+
+    /// The profile of AWS's configuration files to take.
+    pub fn profile(mut self, name: impl Into<String>) -> Self {
+        self.connect.profile = Some(name.into());
+        self
+    }
+
+    /// Takes on this role, as [`S3Builder::assume_role`](crate::S3Builder::assume_role) does.
+    pub fn assume_role(mut self, arn: impl Into<String>, external_id: Option<&str>) -> Self {
+        let external_id = external_id.map(str::to_owned);
+        self.connect.roles.push(AssumedRole { arn: arn.into(), external_id });
+        self
+    }
+
+    /// Opens the table, and reads an item that nobody has: it shows whether the table is there and may be read.
+    ///
+    /// # Errors
+    /// [`Invalid`](backstay_core::ErrorKind::Invalid) without a region; [`NotFound`](backstay_core::ErrorKind::NotFound)
+    /// if there is no such table; [`Denied`](backstay_core::ErrorKind::Denied), with the right that is missing.
+    pub async fn open(self) -> Result<LockTable> {
+        let found = self.connect.load().await?;
+        let mut config = aws_sdk_dynamodb::config::Builder::from(&found.config);
+        if let Some(endpoint) = &self.connect.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        let table = LockTable { client: Client::from_conf(config.build()), name: self.name };
+        table.lock("backstay-looks-whether-it-may").await?;
+        Ok(table)
+    }
+}
+
+impl fmt::Display for LockTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Debug for LockTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockTable").field("name", &self.name).finish_non_exhaustive()
+    }
+}
