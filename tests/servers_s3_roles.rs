@@ -11,7 +11,7 @@ use backstay_test_s3::{Bucket, Keys, Op, Server};
 use backstay_testkit::mock::MockExporter;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use jiff::{Timestamp, ToSpan as _};
+use jiff::{SignedDuration, ToSpan as _};
 use support::own_s3::{builder, open};
 use support::restored;
 
@@ -131,9 +131,11 @@ async fn a_writer_backs_up_by_put_and_list_alone_and_its_thief_can_do_nothing_el
     denied(upload.complete().await);
     denied(thief.put(&key("keys/x.y.age"), Bytes::from("x"), &PutOptions::default()).await);
     // What nobody could delete for a hundred years.
-    let long = Lock::until(Timestamp::now() + jiff::SignedDuration::from_hours(24 * 36_500));
+    let now = thief.now().await.expect("the store's time");
+    let days = |days: i64| Lock::until(now + SignedDuration::from_hours(24 * days));
+    let long = days(36_500);
     denied(thief.put(&key("items/x"), Bytes::from("x"), &PutOptions::default().with_lock(long)).await);
-    let month = Lock::until(Timestamp::now() + jiff::SignedDuration::from_hours(24 * 30));
+    let month = days(30);
     thief
         .put(&key("items/x"), Bytes::from("x"), &PutOptions::default().with_lock(month))
         .await

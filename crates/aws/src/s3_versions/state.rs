@@ -184,9 +184,8 @@ impl Resource {
         }
         for mut fields in self.instances {
             let mut address = address.clone();
-            match fields.remove("index_key") {
-                Some(key @ (Value::Number(_) | Value::String(_))) => address.push_str(&format!("[{key}]")),
-                _ => {}
+            if let Some(key @ (Value::Number(_) | Value::String(_))) = fields.remove("index_key") {
+                address.push_str(&format!("[{key}]"));
             }
             if let Some(Value::String(deposed)) = fields.remove("deposed") {
                 address.push_str(&format!(" (deposed {deposed})"));
