@@ -93,7 +93,10 @@ async fn main() -> Outcome {
 
     // The bucket emptied by somebody who may do that: the vault has the state.
     for version in states.versions().try_collect::<Vec<_>>().await? {
-        aws(&server, &format!("s3api delete-object --bucket acme-states --key {KEY} --version-id {}", version.version))?;
+        aws(
+            &server,
+            &format!("s3api delete-object --bucket acme-states --key {KEY} --version-id {}", version.version),
+        )?;
     }
     let restore = backstay.restore(&point.id).component("states").into(states.clone());
     let plan = restore.options(ImportOptions::default()).plan().await?;
@@ -161,7 +164,8 @@ resource "terraform_data" "part" {{
             Err(error) if error.kind() == ErrorKind::NotFound => 0,
             Err(error) => return Err(error.into()),
         };
-        let instance = |name| serde_json::json!({"index_key": name, "schema_version": 0, "attributes": {"input": name}});
+        let instance =
+            |name| serde_json::json!({"index_key": name, "schema_version": 0, "attributes": {"input": name}});
         let part = serde_json::json!({"mode": "managed", "type": "terraform_data", "name": "part", "provider": "builtin",
             "instances": names.iter().map(instance).collect::<Vec<_>>()});
         let state = serde_json::json!({"version": 4, "terraform_version": "1.11.4", "serial": serial + 1, "lineage": "0b2c",

@@ -1,4 +1,5 @@
 //! Objects that others keep in a versioned bucket: listed, exported, brought back; and the contracts of exporter and importer.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
 
@@ -10,8 +11,8 @@ use backstay::source::{ImportAction, ImportOptions};
 use backstay::store::{Key, Prefix};
 use backstay::{Backstay, ErrorKind, Keep, Keyring, MemoryStore, Tier, Vault};
 use backstay_test_servers::s3::{Minio, Server, Versitygw};
-use backstay_testkit::items::Items;
 use backstay_testkit::conformance::source::{self, ImporterSetup};
+use backstay_testkit::items::Items;
 use futures_util::TryStreamExt;
 use support::s3::{Kind, boto, make, open};
 
@@ -51,7 +52,8 @@ s3.put_object(Bucket='{BUCKET}', Key='other', Body=b'x')"
     let store = open(server, BUCKET).await;
     let objects = VersionedObjects::prefix(store.clone(), Prefix::new("logs/").unwrap());
     let found = versions(&objects).await;
-    let told: Vec<_> = found.iter().map(|found| (found.key.as_str(), found.size, found.latest, found.deleted)).collect();
+    let told: Vec<_> =
+        found.iter().map(|found| (found.key.as_str(), found.size, found.latest, found.deleted)).collect();
     let expected = [
         ("logs/a b+c", 5, true, false),
         ("logs/a b+c", 3, false, false),
@@ -67,7 +69,9 @@ s3.put_object(Bucket='{BUCKET}', Key='other', Body=b'x')"
     let stale = objects.plan_bring_back(&key, &found[1].version).await.unwrap();
     objects.bring_back(plan).await.unwrap();
     assert_eq!(body(server, "logs/a b+c"), "one");
-    let kept = format!("got = s3.head_object(Bucket='{BUCKET}', Key='{key}'); print(got['Metadata']['of'], got['ContentType'])");
+    let kept = format!(
+        "got = s3.head_object(Bucket='{BUCKET}', Key='{key}'); print(got['Metadata']['of'], got['ContentType'])"
+    );
     assert_eq!(boto(server, &kept), "one text/plain");
     assert_eq!(objects.bring_back(stale).await.unwrap_err().kind(), ErrorKind::Conflict);
     let current = versions(&objects).await.remove(0).version;
@@ -129,7 +133,8 @@ s3.put_object(Bucket='{BUCKET}', Key='small', Body=b'else')"
     let plan = restore(ImportOptions::default().danger_overwrite()).plan().await.unwrap();
     plan.apply().await.unwrap();
     assert_eq!(body(&server, "small"), "three");
-    let same = format!("print(s3.get_object(Bucket='{BUCKET}', Key='large')['Body'].read() == bytes(range(251)) * 140000)");
+    let same =
+        format!("print(s3.get_object(Bucket='{BUCKET}', Key='large')['Body'].read() == bytes(range(251)) * 140000)");
     assert_eq!(boto(&server, &same), "True");
     // One of the earlier versions, by its name.
     let older = versions(&objects).await;
@@ -154,7 +159,9 @@ async fn exporter_and_importer_keep_their_contracts() {
     );
     let store = open(&server, BUCKET).await;
     let kept: Key = "kept".parse().unwrap();
-    for objects in [VersionedObjects::key(store.clone(), kept.clone()), VersionedObjects::terraform(store.clone(), kept)] {
+    for objects in
+        [VersionedObjects::key(store.clone(), kept.clone()), VersionedObjects::terraform(store.clone(), kept)]
+    {
         let exporter = Arc::new(objects.choose(Chosen::All));
         source::exporter(|_| Ok(exporter.clone())).await.assert();
     }

@@ -1,4 +1,5 @@
 //! Terraform's states: brought back so that the next plan of the real program works.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
 
@@ -49,7 +50,8 @@ async fn a_state_comes_back_and_the_next_plan_works() {
     let found = versions(&states, &key).await;
     let serials: Vec<_> = found.iter().map(|found| found.state.as_ref().unwrap().serial.unwrap()).collect();
     assert!(serials.len() == 3 && serials.is_sorted_by(|a, b| a > b), "{serials:?}");
-    let lineages: std::collections::BTreeSet<_> = found.iter().map(|found| &found.state.as_ref().unwrap().lineage).collect();
+    let lineages: std::collections::BTreeSet<_> =
+        found.iter().map(|found| &found.state.as_ref().unwrap().lineage).collect();
     assert_eq!(lineages.len(), 1);
     let good = with_names(&states, &key, 3).await;
 
@@ -224,7 +226,9 @@ async fn a_version_of_another_lineage_stays_where_it_is() {
     let key = states.state_key("default").unwrap();
     let theirs = versions(&states, &key).await.remove(0).version;
     // The key is used again for something else.
-    backend.python(&format!("s3.delete_object(Bucket='{BUCKET}', Key='{KEY}')\ntable.delete_item(Key={{'LockID': '{BUCKET}/{KEY}-md5'}})"));
+    backend.python(&format!(
+        "s3.delete_object(Bucket='{BUCKET}', Key='{KEY}')\ntable.delete_item(Key={{'LockID': '{BUCKET}/{KEY}-md5'}})"
+    ));
     backend.apply("[\"new\"]");
     let error = states.plan_bring_back(&key, &theirs).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");

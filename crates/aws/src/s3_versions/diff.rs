@@ -120,14 +120,16 @@ fn change(address: &str, old: &Instance, new: &Instance) -> ResourceChange {
 
 /// The names under which the two have something different.
 fn names(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<String> {
-    let mut names: Vec<String> = old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name)).cloned().collect();
+    let mut names: Vec<String> =
+        old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name)).cloned().collect();
     names.sort();
     names.dedup();
     names
 }
 
 fn outputs(old: &BTreeMap<String, Output>, new: &BTreeMap<String, Output>) -> Vec<OutputChange> {
-    let mut names: Vec<&String> = old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name)).collect();
+    let mut names: Vec<&String> =
+        old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name)).collect();
     names.sort();
     names.dedup();
     let told = |name: &String| {

@@ -128,7 +128,8 @@ impl VersionedObjects {
             }
             any = true;
             let key = key_of(&item)?;
-            let matches = |glob: &str| super::glob::matches(glob, &item.name) || super::glob::matches(glob, key.as_str());
+            let matches =
+                |glob: &str| super::glob::matches(glob, &item.name) || super::glob::matches(glob, key.as_str());
             unmatched.retain(|glob| !matches(glob));
             if !options.only.is_empty() && !options.only.iter().any(|glob| matches(glob)) {
                 continue;

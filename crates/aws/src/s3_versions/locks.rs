@@ -167,7 +167,8 @@ async fn read_file(store: &S3Store, key: &Key) -> Result<Option<String>> {
 fn busy(info: &str, key: &Key, place: &'static str) -> Error {
     let info: Info = serde_json::from_str(info).unwrap_or_default();
     let mut error = Error::new(ErrorKind::Busy, format!("the state is locked, by {place}")).with("key", key);
-    for (name, value) in [("lock", &info.id), ("who", &info.who), ("doing", &info.operation), ("since", &info.created)] {
+    for (name, value) in [("lock", &info.id), ("who", &info.who), ("doing", &info.operation), ("since", &info.created)]
+    {
         if !value.is_empty() {
             error = error.with(name, value);
         }

@@ -56,7 +56,10 @@ pub(super) enum Scope {
     Key(Key),
     Prefix(Prefix),
     /// A state and those of its workspaces: `PREFIX/WORKSPACE/KEY`.
-    Terraform { key: Key, workspaces: String },
+    Terraform {
+        key: Key,
+        workspaces: String,
+    },
 }
 
 /// What was allowed for all writes.
@@ -236,6 +239,11 @@ impl fmt::Display for VersionedObjects {
             Scope::Key(key) | Scope::Terraform { key, .. } => key,
             Scope::Prefix(prefix) => &prefix.as_str(),
         };
-        write!(f, "{} in {}", if what.to_string().is_empty() { "everything".to_owned() } else { what.to_string() }, self.store)
+        write!(
+            f,
+            "{} in {}",
+            if what.to_string().is_empty() { "everything".to_owned() } else { what.to_string() },
+            self.store
+        )
     }
 }

@@ -109,7 +109,12 @@ impl VersionedObjects {
     }
 
     /// Decides what writing a state would do, and what would be written.
-    pub(super) async fn plan_state(&self, key: &Key, from: From<'_>, content: Bytes) -> Result<(RestoreVersionPlan, Bytes)> {
+    pub(super) async fn plan_state(
+        &self,
+        key: &Key,
+        from: From<'_>,
+        content: Bytes,
+    ) -> Result<(RestoreVersionPlan, Bytes)> {
         self.meant(key)?;
         self.locks.refuse_if_held(&self.store, key).await?;
         let mut content = content;
@@ -184,13 +189,17 @@ impl VersionedObjects {
             .with("key", key)
             .with("lineage", new)
             .with("current", now)
-            .advise("check that the key is the right one; `danger_any_lineage` forgets what the current state tells of"))
+            .advise(
+                "check that the key is the right one; `danger_any_lineage` forgets what the current state tells of",
+            ))
     }
 
     async fn digest_change(&self, key: &Key, content: &[u8], notes: &mut Vec<String>) -> Result<Option<DigestChange>> {
         let Some(table) = &self.locks.table else {
             if !self.locks.file {
-                notes.push("no lock is taken, and no digest kept: name the backend's lock table or lock file".to_owned());
+                notes.push(
+                    "no lock is taken, and no digest kept: name the backend's lock table or lock file".to_owned(),
+                );
             }
             return Ok(None);
         };
@@ -205,7 +214,9 @@ impl VersionedObjects {
         options.version = version.map(|version| VersionId(version.to_owned()));
         let got = match self.store.get(key, &options).await {
             Ok(got) => got,
-            Err(error) if error.kind() == ErrorKind::NotFound && version.is_none() && error.context("key").is_some() => {
+            Err(error)
+                if error.kind() == ErrorKind::NotFound && version.is_none() && error.context("key").is_some() =>
+            {
                 return Ok(None);
             }
             Err(error) => return Err(error),

@@ -1,8 +1,8 @@
 //! Objects that are no states: compared by content, and put back in pieces.
 
+use backstay_core::Result;
 use backstay_core::source::{ImportAction, ImportOptions, ItemInfo, ItemSource};
 use backstay_core::store::{ByteStream, GetOptions, Key, ObjectStore as _, PutOptions};
-use backstay_core::Result;
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt as _;
 

@@ -101,15 +101,23 @@ impl State {
         }
         let head = StateHead::of(text);
         if is_encrypted(text) {
-            return Err(Error::new(ErrorKind::Unsupported, "the state is encrypted: only serial and lineage can be seen"));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the state is encrypted: only serial and lineage can be seen",
+            ));
         }
         match head.version {
             Some(VERSION) => {}
             Some(other) => {
-                return Err(Error::new(ErrorKind::Unsupported, format!("a state of format version {other}, not {VERSION}"))
-                    .advise("a newer Terraform rewrites an older state with the next apply"));
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("a state of format version {other}, not {VERSION}"),
+                )
+                .advise("a newer Terraform rewrites an older state with the next apply"));
             }
-            None => return Err(Error::new(ErrorKind::Corrupt, "this is no Terraform state: it names no format version")),
+            None => {
+                return Err(Error::new(ErrorKind::Corrupt, "this is no Terraform state: it names no format version"));
+            }
         }
         // The parser's own words may quote a value.
         let file: File = serde_json::from_slice(text).map_err(|error| {
@@ -176,9 +184,8 @@ impl Resource {
         }
         for mut fields in self.instances {
             let mut address = address.clone();
-            match fields.remove("index_key") {
-                Some(key @ (Value::Number(_) | Value::String(_))) => address.push_str(&format!("[{key}]")),
-                _ => {}
+            if let Some(key @ (Value::Number(_) | Value::String(_))) = fields.remove("index_key") {
+                address.push_str(&format!("[{key}]"));
             }
             if let Some(Value::String(deposed)) = fields.remove("deposed") {
                 address.push_str(&format!(" (deposed {deposed})"));
@@ -212,7 +219,9 @@ pub(super) fn is_encrypted(text: &[u8]) -> bool {
 }
 
 pub(super) fn too_long(bytes: u64) -> Error {
-    Error::new(ErrorKind::Exhausted, "the state is too long to be read").with("bytes", bytes).with("most", State::MAX_BYTES)
+    Error::new(ErrorKind::Exhausted, "the state is too long to be read")
+        .with("bytes", bytes)
+        .with("most", State::MAX_BYTES)
 }
 
 /// The same state with another serial; every other byte stays.

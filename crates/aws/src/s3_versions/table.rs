@@ -82,7 +82,9 @@ impl LockTable {
         match call.condition_expression("attribute_not_exists(LockID)").send().await.map_err(Told::of) {
             Ok(_) => Ok(true),
             // An attempt before may have taken it, whose answer was lost.
-            Err(told) if told.is("ConditionalCheckFailedException") => Ok(self.lock(id).await?.as_deref() == Some(info)),
+            Err(told) if told.is("ConditionalCheckFailedException") => {
+                Ok(self.lock(id).await?.as_deref() == Some(info))
+            }
             Err(told) => Err(told.table_error(LOCK, &self.name, id)),
         }
     }
@@ -108,7 +110,11 @@ impl LockTable {
         };
         match call.send().await.map_err(Told::of) {
             Ok(_) => Ok(()),
-            Err(told) if told.is("ConditionalCheckFailedException") && self.digest(id).await?.as_deref() == Some(new) => Ok(()),
+            Err(told)
+                if told.is("ConditionalCheckFailedException") && self.digest(id).await?.as_deref() == Some(new) =>
+            {
+                Ok(())
+            }
             Err(told) => Err(told.table_error(DIGEST, &self.name, id)),
         }
     }

@@ -59,20 +59,30 @@ fn what_differs_is_told_by_names() {
     let (a, b) = (State::parse(FIRST.as_bytes()).unwrap(), State::parse(second().as_bytes()).unwrap());
     let diff = a.diff(&b);
     assert_eq!((diff.serial, diff.same_lineage), ((7, 9), true));
-    assert_eq!((&diff.added[..], &diff.removed[..]), (&["data.aws_ami.b".to_owned()][..], &["data.aws_ami.a".to_owned()][..]));
+    assert_eq!(
+        (&diff.added[..], &diff.removed[..]),
+        (&["data.aws_ami.b".to_owned()][..], &["data.aws_ami.a".to_owned()][..])
+    );
     let [change] = &diff.changed[..] else { panic!("{diff:?}") };
     assert_eq!(change.address, "aws_db_instance.db");
     let attributes: Vec<(&str, bool)> = change.attributes.iter().map(|a| (a.name.as_str(), a.sensitive)).collect();
-    assert_eq!((attributes, &change.fields[..]), (vec![("password", true), ("tags", false)], &["private".to_owned()][..]));
+    assert_eq!(
+        (attributes, &change.fields[..]),
+        (vec![("password", true), ("tags", false)], &["private".to_owned()][..])
+    );
     let outputs: Vec<_> = diff.outputs.iter().map(|o| (o.name.as_str(), o.change, o.sensitive)).collect();
-    assert_eq!(outputs, [("gone", Change::Removed, false), ("new", Change::Added, false), ("password", Change::Changed, true)]);
+    assert_eq!(
+        outputs,
+        [("gone", Change::Removed, false), ("new", Change::Added, false), ("password", Change::Changed, true)]
+    );
     let shown = "serial 7 -> 9\n  + data.aws_ami.b\n  - data.aws_ami.a\n  ~ aws_db_instance.db: password (sensitive), tags, private\n  \
                  - output gone\n  + output new\n  ~ output password (sensitive)";
     assert_eq!(diff.to_string(), shown);
     assert!(a.diff(&a).is_empty() && !diff.is_empty());
     let raised = State::parse(FIRST.replace("\"serial\": 7", "\"serial\": 8").as_bytes()).unwrap();
     assert!(a.diff(&raised).is_same_content() && !a.diff(&raised).is_empty());
-    let tainted = FIRST.replace("\"private\": \"planted-private\"", "\"private\": \"planted-private\", \"status\": \"tainted\"");
+    let tainted =
+        FIRST.replace("\"private\": \"planted-private\"", "\"private\": \"planted-private\", \"status\": \"tainted\"");
     let tainted = a.diff(&State::parse(tainted.as_bytes()).unwrap());
     assert_eq!(tainted.changed[0].fields, ["status"]);
 }
