@@ -84,7 +84,9 @@ pub(super) fn notes(toc: &Toc, chosen: &Option<BTreeSet<i64>>) -> Vec<String> {
     let begins = |key: &Entry, table: &Entry| {
         key.schema == table.schema && key.tag.strip_prefix(&table.tag).is_some_and(|rest| rest.starts_with(' '))
     };
-    let its_table = |key: &Entry| of_kind("TABLE").any(|e| is_chosen(e) && key.needs.contains(&e.id) && begins(key, e));
+    // Of a table that is made without rows nobody asked for its keys.
+    let is_meant = |table: &Entry| is_chosen(table) && data.get(&place(table)) != Some(&false);
+    let its_table = |key: &Entry| of_kind("TABLE").any(|e| key.needs.contains(&e.id) && is_meant(e) && begins(key, e));
     let keys = of_kind(FOREIGN_KEY).filter(|key| !is_chosen(key) && its_table(key)).map(named).collect();
     let told = [
         ("the archive has no rows of", with(None)),

@@ -130,8 +130,8 @@ impl QueryCheck {
         self.expect(Expect::AtMost(number))
     }
 
-    /// A time that was not longer ago than this, by the server's clock. A day has 24 hours; a span of months or years has no
-    /// length, and makes the check fail.
+    /// A time that was not longer ago than this, by the server's clock, and does not lie ahead of it by more than a minute.
+    /// A day has 24 hours; a span of months or years has no length, and makes the check fail.
     #[must_use]
     pub fn not_older_than(self, span: Span) -> Checks {
         let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).unwrap_or(SignedDuration::MIN);
