@@ -69,7 +69,12 @@ async fn story() -> Result<()> {
     expect(backstay.verify(&point).await.is_err(), "the vault is still there")?;
 
     println!("\n4. A restore from the second alone, with the first one's keys from the safe");
-    let left = Vault::open_read_only(S3Store::from_env(&there).await?).keyring(&keys).build().await?;
+    let left = Vault::open_read_only(S3Store::from_env(&there).await?)
+        .unlock_with(keys.custodian().clone())
+        .trust(keys_there.allowed_signers().clone())
+        .origin(keys.vault_id().clone(), &signers)
+        .build()
+        .await?;
     let newest = left.points().latest("files").await?.id;
     expect(newest == point, "the newest point is another one")?;
     left.restore(&newest).component("files").into(Directory::new(path("back"))).plan().await?.apply().await?;

@@ -26,7 +26,7 @@ impl Family {
             "azure" => &[Self::Azure, Self::Python],
             "secrets" => &[Self::Python],
             "terraform" => &[Self::S3, Self::Python, Self::Terraform],
-            "dr" => &[Self::S3, Self::Azure],
+            "dr" => &[Self::S3, Self::Python],
             "objects" => &[Self::S3, Self::Azure, Self::Python, Self::Terraform],
             _ => &[],
         }

@@ -54,6 +54,7 @@ pub(crate) enum ForExample {
     /// With a few megabytes of test data in [`DATABASE`].
     Postgres(Server),
     Versitygw(Versitygw),
+    Minio(Minio),
     Moto(Moto),
     Azurite(Azurite),
 }
@@ -63,7 +64,9 @@ impl ForExample {
     pub(crate) fn start(name: &str) -> Result<Option<Self>> {
         match word(name) {
             "postgres" => filled(2).map(Self::Postgres),
-            "s3" | "dr" => start(|| Self::Versitygw(Versitygw::with_versions_and_users())),
+            // versitygw tells of a deleted version the time of its deletion, so that nothing is found as of before.
+            "s3" => start(|| Self::Minio(Minio::start())),
+            "dr" => start(|| Self::Versitygw(Versitygw::with_versions_and_users())),
             "secrets" | "terraform" => start(|| Self::Moto(Moto::start())),
             "azure" => start(|| Self::Azurite(Azurite::start())),
             _ => return Ok(None),
@@ -76,6 +79,7 @@ impl ForExample {
         match self {
             Self::Postgres(server) => vec![("DATABASE_URL", server.url(DATABASE))],
             Self::Versitygw(server) => server.env(),
+            Self::Minio(server) => server.env(),
             Self::Moto(server) => server.env(),
             Self::Azurite(server) => vec![("AZURE_STORAGE_CONNECTION_STRING", server.connection_string())],
         }
@@ -86,8 +90,8 @@ impl ForExample {
         match self {
             Self::Postgres(server) => Some(server.bin()),
             // `aws`.
-            Self::Moto(_) => Some(python::bin()),
-            Self::Versitygw(_) | Self::Azurite(_) => None,
+            Self::Versitygw(_) | Self::Minio(_) | Self::Moto(_) => Some(python::bin()),
+            Self::Azurite(_) => None,
         }
     }
 }
