@@ -25,8 +25,10 @@ mod versions;
 
 pub use builder::S3Builder;
 pub use encryption::Encryption;
+#[cfg(feature = "s3_versions")]
+pub(crate) use page::{After, VersionLine};
 pub use policy::RolePolicy;
 pub use setup::{SetupPlan, SetupStep};
 pub use store::S3Store;
 #[cfg(feature = "s3_versions")]
-pub(crate) use versions::{After, Over, VersionLine};
+pub(crate) use versions::Over;

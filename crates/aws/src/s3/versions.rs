@@ -1,18 +1,12 @@
 //! What the component of versioned objects asks of a bucket beside what a store does.
 
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::EncodingType;
 use backstay_core::store::{Key, ObjectMeta, VersionId};
 use backstay_core::{ErrorKind, Result};
 use bytes::Bytes;
-use jiff::Timestamp;
 
-use super::answer::Answer;
 use super::bucket::escaped;
-use super::head::{moment, size};
 use super::integrity::Crc;
-use super::list::LIST_VERSIONS;
-use super::put::etag;
 use super::store::{S3Store, SLOW_CALL, to};
 use crate::connect::Connect;
 use crate::error::{Call, Told};
@@ -21,23 +15,6 @@ const PUT: Call = Call { name: "put", api: "PutObject", right: "s3:PutObject" };
 const COPY: Call = Call { name: "copy", api: "CopyObject", right: "s3:PutObject" };
 /// Bytes that one CopyObject takes.
 const MOST_COPIED: u64 = 5 << 30;
-
-/// A version or a delete marker, as it is listed.
-#[derive(Clone, Debug)]
-pub(crate) struct VersionLine {
-    pub(crate) key: String,
-    pub(crate) version: Option<String>,
-    pub(crate) modified: Timestamp,
-    pub(crate) size: u64,
-    pub(crate) etag: Option<String>,
-    pub(crate) class: Option<String>,
-    pub(crate) owner: Option<String>,
-    pub(crate) latest: bool,
-    pub(crate) marker: bool,
-}
-
-/// Where a listing goes on: behind this version of this key.
-pub(crate) type After = (String, Option<String>);
 
 /// What a key must hold for a write to be done.
 #[derive(Clone, Copy, Debug)]
@@ -68,73 +45,6 @@ impl S3Store {
 
     pub(crate) fn connect(&self) -> &Connect {
         &self.0.connect
-    }
-
-    /// A page of all versions under a prefix, newest first for each key, and where the next one begins.
-    pub(crate) async fn versions_page(
-        &self,
-        prefix: &str,
-        after: Option<After>,
-    ) -> Result<(Vec<VersionLine>, Option<After>)> {
-        let (answer, (key, version)) = (Answer::default(), after.map_or((None, None), |(key, id)| (Some(key), id)));
-        let call = to!(self, list_object_versions)
-            .prefix(prefix)
-            .encoding_type(EncodingType::Url)
-            .set_key_marker(key)
-            .set_version_id_marker(version);
-        let told = call.customize().interceptor(answer.clone()).send().await.map_err(Told::of);
-        let page = told.map_err(|told| self.error(told, LIST_VERSIONS, "").with("prefix", prefix))?;
-        let name = |text| self.name(LIST_VERSIONS, page.encoding_type(), text);
-        let (mut versions, mut markers) = (page.versions().iter(), page.delete_markers().iter());
-        let mut lines = Vec::new();
-        for marker in answer.markers() {
-            let line = if marker {
-                let Some(found) = markers.next() else { break };
-                VersionLine {
-                    key: name(found.key())?,
-                    version: found.version_id().map(str::to_owned),
-                    modified: moment(found.last_modified()),
-                    size: 0,
-                    etag: None,
-                    class: None,
-                    owner: found.owner().and_then(called),
-                    latest: found.is_latest() == Some(true),
-                    marker,
-                }
-            } else {
-                let Some(found) = versions.next() else { break };
-                VersionLine {
-                    key: name(found.key())?,
-                    version: found.version_id().map(str::to_owned),
-                    modified: moment(found.last_modified()),
-                    size: size(found.size()),
-                    etag: found.e_tag().map(etag),
-                    class: found.storage_class().map(|class| class.as_str().to_owned()),
-                    owner: found.owner().and_then(called),
-                    latest: found.is_latest() == Some(true),
-                    marker,
-                }
-            };
-            lines.push(line);
-        }
-        if versions.next().is_some() || markers.next().is_some() {
-            let message = "the order of versions and delete markers cannot be told from the server's answer";
-            return Err(self.fault(LIST_VERSIONS, ErrorKind::Other, message, "").with("prefix", prefix));
-        }
-        // versitygw lists the markers of a page before all versions. Stable: what one second holds stays in the server's order.
-        lines.sort_by(|a, b| {
-            let (newer, older) = ((b.latest, b.modified.as_second()), (a.latest, a.modified.as_second()));
-            a.key.cmp(&b.key).then(newer.cmp(&older))
-        });
-        let next = match (page.is_truncated(), page.next_key_marker()) {
-            (Some(true), Some(key)) => {
-                let version = page.next_version_id_marker().filter(|id| !id.is_empty()).map(str::to_owned);
-                Some((name(Some(key))?, version))
-            }
-            (Some(true), None) => return Err(self.endless(LIST_VERSIONS, prefix)),
-            _ => None,
-        };
-        Ok((lines, next))
     }
 
     /// Puts JSON, if the key holds what is said. [`Conflict`](ErrorKind::Conflict) if it does not.
@@ -188,8 +98,4 @@ impl S3Store {
         }
         self.error(told, call, key.as_str())
     }
-}
-
-fn called(owner: &aws_sdk_s3::types::Owner) -> Option<String> {
-    owner.display_name().filter(|name| !name.is_empty()).or(owner.id()).map(str::to_owned)
 }

@@ -114,8 +114,8 @@ fn lines(store: S3Store, prefix: Prefix) -> BoxStream<'static, Result<ObjectVers
                 return Ok(Some((ObjectVersion::of(line), listing)));
             }
             let Some(after) = listing.next.take() else { return Ok(None) };
-            let (lines, next) = listing.store.versions_page(listing.prefix.as_str(), after).await?;
-            (listing.lines, listing.next) = (lines.into(), next.map(Some));
+            let page = listing.store.ask_for_versions(listing.prefix.as_str(), false, after).await?;
+            (listing.lines, listing.next) = (page.lines.into(), page.next.map(Some));
         }
     }))
 }
