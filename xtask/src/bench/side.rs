@@ -24,7 +24,9 @@ impl OurSide {
     /// Builds it. An error if there is no such side.
     pub(super) fn build(name: &'static str) -> Result<Self> {
         let mut command = cargo("bench");
-        command.args(["--quiet", "--all-features", "--bench", "sides", "--", "where", name]).stderr(Stdio::inherit());
+        command
+            .args(["--quiet", "--features=postgres", "--bench", "sides", "--", "where", name])
+            .stderr(Stdio::inherit());
         let output = command.output().doing("run cargo")?;
         let path = String::from_utf8(output.stdout).doing("read where the sides are")?;
         if !output.status.success() {
