@@ -14,6 +14,8 @@ use support::s3::{Kind, make, open};
 struct Lacks {
     abilities: &'static [&'static str],
     cases: &'static [&'static str],
+    /// A case that it fails only when a second passes at the wrong moment.
+    at_times: &'static [&'static str],
 }
 
 /// A folder of its own in the bucket for each case.
@@ -27,7 +29,8 @@ async fn conforms(server: &Server, bucket: &str, kind: Kind, lacks: Lacks) {
         Ok(Arc::new(store.clone().prefixed(prefix)?))
     })
     .await;
-    let failed: Vec<_> = report.failed.iter().map(|(case, _)| *case).collect();
+    let failed = report.failed.iter().map(|(case, _)| *case).filter(|case| !lacks.at_times.contains(case));
+    let failed: Vec<_> = failed.collect();
     assert_eq!(failed, lacks.cases, "{report}");
     let mut missing: Vec<_> = report.skipped.iter().map(|(_, why)| *why).collect();
     missing.dedup();
@@ -40,7 +43,7 @@ const LOCKED: &[&str] = &["locks without versions"];
 #[tokio::test(flavor = "multi_thread")]
 async fn versitygw() {
     let server = Versitygw::start();
-    conforms(&server, "plain", Kind::Plain, Lacks { abilities: PLAIN, cases: &[] }).await;
+    conforms(&server, "plain", Kind::Plain, Lacks { abilities: PLAIN, cases: &[], at_times: &[] }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +57,9 @@ async fn versitygw_with_versions_and_locks() {
         // The lock of an older version holds, and a HEAD of that version does not tell it.
         "an_older_version_can_be_locked",
     ];
-    conforms(&server, "locked", Kind::Locked, Lacks { abilities: LOCKED, cases }).await;
+    // A version bears the time at which a delete marker was put over it, and the marker that of the version.
+    let at_times = &["versions_are_told_with_their_times"];
+    conforms(&server, "locked", Kind::Locked, Lacks { abilities: LOCKED, cases, at_times }).await;
 }
 
 /// MinIO lists unfinished uploads of one key alone: those under a prefix are found by nobody. It ends them itself after a day.
@@ -63,11 +68,11 @@ const MINIO: &[&str] = &["a_dropped_upload_is_found_and_aborted"];
 #[tokio::test(flavor = "multi_thread")]
 async fn minio() {
     let server = Minio::start();
-    conforms(&server, "plain", Kind::Plain, Lacks { abilities: PLAIN, cases: MINIO }).await;
+    conforms(&server, "plain", Kind::Plain, Lacks { abilities: PLAIN, cases: MINIO, at_times: &[] }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn minio_with_versions_and_locks() {
     let server = Minio::start();
-    conforms(&server, "locked", Kind::Locked, Lacks { abilities: LOCKED, cases: MINIO }).await;
+    conforms(&server, "locked", Kind::Locked, Lacks { abilities: LOCKED, cases: MINIO, at_times: &[] }).await;
 }
