@@ -12,19 +12,9 @@ use backstay_testkit::mock::MockExporter;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use support::own_s3::{builder, open};
-use support::restored;
+use support::{large, restored};
 
 const BUCKET: &str = "acme";
-
-/// A part and more, so that it goes as an upload.
-fn large() -> Vec<u8> {
-    let mut state = 7_u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    (0..9 << 20).map(|_| next()).collect()
-}
 
 fn server() -> Server {
     let server = Server::start();

@@ -11,18 +11,8 @@ use backstay::store::{ObjectStore, ObjectStoreExt as _, Operation, Prefix};
 use backstay::{Backstay, Depth, ErrorKind, Keep, Keyring, LocalStore, PointId, Tier, Vault};
 use backstay_test_servers::s3::{Minio, Rclone, Server, Versitygw};
 use backstay_testkit::mock::MockExporter;
-use support::restored;
 use support::s3::{Kind, make, open};
-
-/// More than a part, so that it goes as an upload.
-fn large() -> Vec<u8> {
-    let mut state = 7_u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    (0..9 << 20).map(|_| next()).collect()
-}
+use support::{large, restored};
 
 fn program(vault: Vault, items: &[(&str, Vec<u8>)]) -> Backstay {
     Backstay::builder("prod-eu", vault)

@@ -149,6 +149,16 @@ pub fn program(vault: Vault, exporter: MockExporter) -> Backstay {
         .expect("the program is well formed")
 }
 
+/// More than a part of an upload, and it does not compress: it goes to a store in parts.
+pub fn large() -> Vec<u8> {
+    let mut state = 7_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..9 << 20).map(|_| next()).collect()
+}
+
 /// What lies in a store under a prefix.
 pub async fn keys_in(store: &MemoryStore, prefix: &str) -> Vec<String> {
     let listing = store.list(&Prefix::new(prefix).expect("a prefix"), &ListOptions::default());
