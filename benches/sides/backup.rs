@@ -4,10 +4,14 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use backstay::source::ResourceExporter;
+use backstay::store::ObjectStore;
 use backstay::{Backstay, Budget, Directory, Keep, Keyring, Limits, LocalStore, Tier, Vault};
 
 use crate::Result;
 use crate::file::FileExporter;
+
+/// What is backed up.
+pub(crate) const COMPONENT: &str = "input";
 
 pub(crate) fn stream(args: &[String]) -> Result<()> {
     let [file, folder, workers @ ..] = args else { return Err("backup_stream FILE FOLDER [WORKERS]".into()) };
@@ -25,17 +29,27 @@ pub(crate) fn directory(args: &[String]) -> Result<()> {
 
 fn back_up(exporter: impl ResourceExporter, folder: &Path, limits: Limits) -> Result<()> {
     std::fs::create_dir_all(folder)?;
-    let budget = Budget::new(limits);
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let keyring = Keyring::create(folder.join("keys"))?;
+    crate::runtime()?.block_on(async {
         let store = LocalStore::create(folder.join("vault"))?;
-        let vault = Vault::create(store).keyring(&keyring).budget(budget.clone()).build().await?;
-        let backstay = Backstay::builder("bench", vault)
-            .export("input", exporter)
-            .tier(Tier::new("bench").keep(Keep::last(1)))
-            .build()?;
-        backstay.backup("bench").await?;
-        println!("accounted_mib={}", budget.peak_bytes() >> 20);
-        Ok(())
+        into(exporter, store, folder, limits).await
     })
+}
+
+/// What `exporter` gives into a new vault in `store`, with the keys in `folder`.
+pub(crate) async fn into(
+    exporter: impl ResourceExporter,
+    store: impl ObjectStore,
+    folder: &Path,
+    limits: Limits,
+) -> Result<()> {
+    let budget = Budget::new(limits);
+    let keyring = Keyring::create(folder.join("keys"))?;
+    let vault = Vault::create(store).keyring(&keyring).budget(budget.clone()).build().await?;
+    let backstay = Backstay::builder("bench", vault)
+        .export(COMPONENT, exporter)
+        .tier(Tier::new("bench").keep(Keep::last(1)))
+        .build()?;
+    backstay.backup("bench").await?;
+    println!("accounted_mib={}", budget.peak_bytes() >> 20);
+    Ok(())
 }

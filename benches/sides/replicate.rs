@@ -12,7 +12,7 @@ pub(crate) fn create(args: &[String]) -> Result<()> {
     let [from, to] = args else { return Err("replica_create FOLDER FOLDER".into()) };
     let (from, to) = (Path::new(from), Path::new(to));
     std::fs::create_dir_all(to)?;
-    runtime()?.block_on(async {
+    crate::runtime()?.block_on(async {
         let keys = Keyring::open(from.join("keys"))?;
         Vault::create(LocalStore::create(to.join("vault"))?)
             .keyring(&Keyring::create(to.join("keys"))?)
@@ -26,7 +26,7 @@ pub(crate) fn create(args: &[String]) -> Result<()> {
 pub(crate) fn local(args: &[String]) -> Result<()> {
     let [from, to] = args else { return Err("replicate_local FOLDER FOLDER".into()) };
     let (from, to) = (Path::new(from), Path::new(to));
-    runtime()?.block_on(async {
+    crate::runtime()?.block_on(async {
         let keys = Keyring::open(from.join("keys"))?;
         let origin = LocalStore::open(from.join("vault"))?;
         let origin = Vault::open_read_only(origin).trust(keys.allowed_signers().clone()).build().await?;
@@ -40,8 +40,4 @@ pub(crate) fn local(args: &[String]) -> Result<()> {
         println!("accounted_mib={}", here.budget().peak_bytes() >> 20);
         Ok(())
     })
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }

@@ -10,7 +10,7 @@ use crate::file::FileImporter;
 pub(crate) fn stream(args: &[String]) -> Result<()> {
     let [folder, file] = args else { return Err("restore_stream FOLDER FILE".into()) };
     let folder = Path::new(folder);
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    crate::runtime()?.block_on(async {
         let keyring = Keyring::open(folder.join("keys"))?;
         let vault = Vault::open_read_only(LocalStore::open(folder.join("vault"))?).keyring(&keyring).build().await?;
         let point = vault.points().latest("input").await?;

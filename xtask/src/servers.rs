@@ -106,6 +106,6 @@ pub(crate) fn filled(megabytes: usize) -> Result<Server> {
 }
 
 /// What is for tests panics where it fails. It has told why by then.
-fn start<T>(how: impl FnOnce() -> T + UnwindSafe) -> Result<T> {
+pub(crate) fn start<T>(how: impl FnOnce() -> T + UnwindSafe) -> Result<T> {
     catch_unwind(how).map_err(|_| "a server did not start, as told above".into())
 }

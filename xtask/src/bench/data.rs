@@ -25,6 +25,11 @@ pub(super) fn random() -> Result<PathBuf> {
     made("random", |path| write_file(path, &mut Noise::new(2), GIB))
 }
 
+/// 256 MiB of it.
+pub(super) fn random_quarter() -> Result<PathBuf> {
+    made("random-quarter", |path| write_file(path, &mut Noise::new(2), GIB / 4))
+}
+
 /// 100,000 files of 1 to 20 KB, 100 to a folder.
 pub(super) fn small_files() -> Result<PathBuf> {
     made("small", |path| {
@@ -37,6 +42,15 @@ pub(super) fn small_files() -> Result<PathBuf> {
             write_file(&folder.join(format!("{n:05}.txt")), &mut text, 1_000 + lengths.below(19_001))?;
         }
         Ok(())
+    })
+}
+
+/// 10,000 files of 10 KiB that do not compress.
+pub(super) fn tiny_files() -> Result<PathBuf> {
+    made("tiny", |path| {
+        let mut noise = Noise::new(6);
+        fs::create_dir_all(path)?;
+        (0..10_000).try_for_each(|n| write_file(&path.join(format!("{n:05}")), &mut noise, 10 << 10))
     })
 }
 

@@ -2,16 +2,19 @@
 //!
 //! Standard output has one line per result and nothing else; what goes on meanwhile is told on standard error.
 
+mod azure;
 mod compare;
 mod content;
 mod data;
 mod embed;
+mod own_s3;
 mod pipeline;
 mod place;
 mod postgres;
 mod replicate;
 mod requests;
 mod retention;
+mod s3;
 mod shop;
 mod side;
 
@@ -19,7 +22,7 @@ use crate::families;
 use crate::result::Result;
 
 /// What a benchmark is called and what makes its line.
-const BENCHES: [(&str, Measure); 17] = [
+const BENCHES: [(&str, Measure); 24] = [
     ("pipeline.backup", Measure::Ratio(pipeline::backup)),
     ("pipeline.restore", Measure::Ratio(pipeline::restore)),
     ("pipeline.incompressible", Measure::Ratio(pipeline::incompressible)),
@@ -33,6 +36,13 @@ const BENCHES: [(&str, Measure); 17] = [
     ("postgres.recipe", Measure::Ratio(postgres::recipe)),
     ("postgres.verify", Measure::Ratio(postgres::verify)),
     ("postgres.restore", Measure::Ratio(postgres::restore)),
+    ("s3.upload", Measure::Ratio(s3::upload)),
+    ("s3.download", Measure::Ratio(s3::download)),
+    ("s3.cli", Measure::Ratio(s3::cli)),
+    ("s3.point", Measure::Ratio(s3::point)),
+    ("s3.small", Measure::Ratio(s3::small)),
+    ("s3.peak", Measure::Figure(s3::peak, "MiB")),
+    ("azure.upload", Measure::Ratio(azure::upload)),
     ("replicate.local", Measure::Ratio(replicate::local)),
     ("status.requests_100k", Measure::Figure(requests::status, "requests")),
     ("options.requests_100k", Measure::Figure(requests::options, "requests")),

@@ -79,15 +79,15 @@ fn against(script: &str) -> Result<Ratio> {
 }
 
 /// A server with a database of the size that is measured, filled once for all benchmarks.
-struct Bench {
+pub(super) struct Bench {
     server: Server,
-    bin: PathBuf,
+    pub(super) bin: PathBuf,
     /// Of the stream that `pg_dump` writes without compression.
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
 impl Bench {
-    fn get() -> Result<&'static Self> {
+    pub(super) fn get() -> Result<&'static Self> {
         static BENCH: OnceLock<Bench> = OnceLock::new();
         if let Some(bench) = BENCH.get() {
             return Ok(bench);
@@ -105,7 +105,7 @@ impl Bench {
         Ok(BENCH.get_or_init(|| Self { bin: server.bin(), server, bytes }))
     }
 
-    fn url(&self, database: &str) -> String {
+    pub(super) fn url(&self, database: &str) -> String {
         self.server.url(database)
     }
 

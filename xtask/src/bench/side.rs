@@ -6,7 +6,10 @@ use std::process::{Command, Stdio};
 
 use super::compare::Run;
 use crate::result::{Doing, Result};
-use crate::workspace::{cargo, timed};
+use crate::workspace::{cargo, target_dir, timed};
+
+/// Environment lines for a side or a pipe.
+pub(super) type Env = [(String, String)];
 
 /// One function of `benches/sides/`, built for speed.
 pub(super) struct OurSide {
@@ -24,9 +27,7 @@ impl OurSide {
     /// Builds it. An error if there is no such side.
     pub(super) fn build(name: &'static str) -> Result<Self> {
         let mut command = cargo("bench");
-        command
-            .args(["--quiet", "--features=postgres", "--bench", "sides", "--", "where", name])
-            .stderr(Stdio::inherit());
+        command.args(["--quiet", "--features=full", "--bench", "sides", "--", "where", name]).stderr(Stdio::inherit());
         let output = command.output().doing("run cargo")?;
         let path = String::from_utf8(output.stdout).doing("read where the sides are")?;
         if !output.status.success() {
@@ -37,8 +38,13 @@ impl OurSide {
 
     /// Runs it in a process of its own.
     pub(super) fn run<A: AsRef<OsStr>>(&self, args: &[A]) -> Result<Told> {
+        self.run_in(&[], args)
+    }
+
+    /// The same, with these lines in its environment.
+    pub(super) fn run_in<A: AsRef<OsStr>>(&self, env: &Env, args: &[A]) -> Result<Told> {
         let mut command = Command::new(&self.program);
-        command.arg(self.name).args(args).stderr(Stdio::inherit());
+        command.arg(self.name).args(args).envs(env.iter().cloned()).stderr(Stdio::inherit());
         let (output, took) = timed(|| command.output());
         let output = output.doing(self.name)?;
         if !output.status.success() {
@@ -60,11 +66,25 @@ impl Told {
 
 /// Runs a pipe of theirs in bash, with `args` as `$1`, `$2`, and so on. It fails if any part of it does.
 pub(super) fn pipe<A: AsRef<OsStr>>(script: &str, args: &[A]) -> Result<Run> {
+    pipe_in(&[], script, args)
+}
+
+/// The same, with these lines in its environment.
+pub(super) fn pipe_in<A: AsRef<OsStr>>(env: &Env, script: &str, args: &[A]) -> Result<Run> {
     let mut command = Command::new("bash");
-    command.args(["-euo", "pipefail", "-c", script, "pipe"]).args(args).stdin(Stdio::null()).stdout(Stdio::null());
+    command.args(["-euo", "pipefail", "-c", script, "pipe"]).args(args).envs(env.iter().cloned());
+    command.stdin(Stdio::null()).stdout(Stdio::null());
     let (status, took) = timed(|| command.status());
     let status = status.doing("run bash")?;
     if status.success() { Ok(Run { took, peak_kib: None }) } else { Err(format!("{script}: {status}").into()) }
+}
+
+/// A program of the workspace, built for speed.
+pub(super) fn built(package: &str, name: &str) -> Result<PathBuf> {
+    let status = cargo("build").args(["--quiet", "--release", "-p", package, "--bin", name]).status();
+    let built = status.doing("run cargo")?.success();
+    let program = target_dir()?.join("release").join(name);
+    if built { Ok(program) } else { Err(format!("{name} does not build").into()) }
 }
 
 fn value_of<'a>(lines: &'a str, key: &str) -> Option<&'a str> {
