@@ -100,8 +100,8 @@ async fn restore(backstay: &Backstay, point: &PointId, target: &Path) -> Result<
     let plan = backstay.restore(point).component("files").into(Directory::new(target)).plan().await?;
     println!("{}", indent(&plan.import.to_string()));
     let report = plan.apply().await?;
-    let (bytes, seconds) = (report.import.bytes, seconds_since(began));
-    println!("   restored {} in {seconds:.1} s: the measured RTO", size(bytes));
+    println!("{}", indent(&report.to_string()));
+    println!("   in {:.1} s: the measured RTO", seconds_since(began));
     Ok(())
 }
 

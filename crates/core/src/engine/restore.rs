@@ -57,7 +57,7 @@ pub struct PlannedRestore {
     importer: Arc<dyn ResourceImporter>,
 }
 
-/// What a restore did.
+/// What a restore did. `Display` is for people, as that of the plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RestoreReport {
@@ -273,6 +273,12 @@ impl fmt::Display for PlannedRestore {
     }
 }
 
+impl fmt::Display for RestoreReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}: {}", self.component, self.point, self.import)
+    }
+}
+
 impl fmt::Debug for PlannedRestore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PlannedRestore").field("plan", &self.plan).finish_non_exhaustive()
@@ -285,5 +291,20 @@ impl fmt::Debug for RestoreRequest {
             .field("point", &self.point)
             .field("component", &self.component)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_says_what_came_back_of_which_point() {
+        let report = RestoreReport {
+            point: "prod-eu/daily/20261120t064200z-22fk36fx".parse().unwrap(),
+            component: "db".parse().unwrap(),
+            import: ImportReport { bytes: 42, ..ImportReport::default() },
+        };
+        assert_eq!(report.to_string(), "db of prod-eu/daily/20261120t064200z-22fk36fx: restored: 42 bytes");
     }
 }
