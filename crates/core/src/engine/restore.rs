@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
+use crate::engine::drill_report::DrillPart;
 use crate::engine::history::ActLog;
 use crate::engine::restore_items::{ObservedItems, ReadBytes};
 use crate::error::{Error, ErrorKind, Result};
@@ -212,6 +213,11 @@ impl PlannedRestore {
         self.items.read()
     }
 
+    /// Which part of the items the importer has read; none if all of them.
+    pub(crate) async fn part(&self) -> Result<Option<DrillPart>> {
+        self.items.part().await
+    }
+
     /// The items that it restores, unheard.
     pub(crate) fn items(&self) -> &dyn ItemSource {
         &self.items.inner
@@ -267,15 +273,15 @@ impl fmt::Display for RestorePlan {
     }
 }
 
-impl fmt::Display for PlannedRestore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.plan.fmt(f)
-    }
-}
-
 impl fmt::Display for RestoreReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}: {}", self.component, self.point, self.import)
+    }
+}
+
+impl fmt::Display for PlannedRestore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.plan.fmt(f)
     }
 }
 
