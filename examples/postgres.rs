@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let plan = backstay.restore(&point.id).component("db").into(restore.clone()).plan().await?;
     println!("{plan}\n");
     let restored = restore.restored(&plan.import)?;
-    plan.apply().await?;
+    println!("{}\n", plan.apply().await?);
     let checks = Checks::new()
         .query("tables", "select count(*) from pg_tables where schemaname !~ '^pg_|^information_schema$'")
         .at_least(1)

@@ -69,26 +69,27 @@ async fn story() -> Result<()> {
     let plan = backstay.restore(&point.id).component("secrets").into(restore.clone()).plan().await?;
     println!("{plan}\n");
     let report = plan.apply().await?;
-    expect(report.import.problems.is_empty(), "both are restored")?;
-    expect(read(DB, "AWSCURRENT")? == "second" && read(DB, "AWSPREVIOUS")? == "first", "the database's are back")?;
-    expect(read(API, "AWSCURRENT")? == "token", "the token is back")?;
+    println!("{report}\n");
+    expect(report.import.problems.is_empty(), "not both are restored")?;
+    expect(read(DB, "AWSCURRENT")? == "second" && read(DB, "AWSPREVIOUS")? == "first", "the database's are not back")?;
+    expect(read(API, "AWSCURRENT")? == "token", "the token is not back")?;
 
     println!("3. Somebody changes one: it stays as it is, unless told");
     aws(&["put-secret-value", "--secret-id", API, "--secret-string", "file:///dev/stdin"], "newer")?;
     let plan = backstay.restore(&point.id).component("secrets").into(restore.clone()).plan().await?;
     println!("{plan}\n");
-    expect(plan.import.count(ImportAction::Conflict) == 1, "it is a conflict")?;
+    expect(plan.import.count(ImportAction::Conflict) == 1, "it is no conflict")?;
     match plan.apply().await {
         Err(error) if error.kind() == ErrorKind::Partial => println!("{error}\n"),
         other => return Err(format!("what was not restored is no error: {other:?}").into()),
     }
-    expect(read(API, "AWSCURRENT")? == "newer", "the newer one is not replaced")?;
+    expect(read(API, "AWSCURRENT")? == "newer", "the newer one was replaced")?;
 
     println!("4. Beside it");
     let beside = restore.rename(API, "backstay-example/beside");
     let plan = backstay.restore(&point.id).component("secrets").into(beside).plan().await?;
     println!("{plan}\n");
-    expect(plan.import.count(ImportAction::Create) == 1, "the old token would be made beside the new one")?;
+    expect(plan.import.count(ImportAction::Create) == 1, "the old token would not be made beside the new one")?;
 
     println!("5. Replicas and rotation");
     println!("{}", manager.check_replicas(&chosen, &[]).await?);
@@ -96,8 +97,8 @@ async fn story() -> Result<()> {
     Ok(())
 }
 
-fn expect(holds: bool, what: &str) -> Result<()> {
-    if holds { Ok(()) } else { Err(format!("it does not hold that {what}").into()) }
+fn expect(holds: bool, otherwise: &str) -> Result<()> {
+    if holds { Ok(()) } else { Err(otherwise.into()) }
 }
 
 fn read(name: &str, stage: &str) -> Result<String> {

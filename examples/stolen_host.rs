@@ -68,16 +68,16 @@ async fn main() -> Result<()> {
     fs::write(place.path().join("keys/allowed_signers"), signers.replace(of_writer, &until))?;
     let owner = home(&folder, &data, &Keyring::open(place.path().join("keys"))?).await?;
     for key in &before {
-        ensure(folder.join(key.as_str()).exists(), &format!("{key} is gone"))?;
+        expect(folder.join(key.as_str()).exists(), &format!("{key} is gone"))?;
     }
     let untrusted = owner.vault().points().get(&planted).await.err().ok_or("the thief's point counts")?;
     println!("   {untrusted}");
     let plan = owner.prune("daily").plan().await?;
     println!("   {} things to look at, none of which changes anything", plan.strange.len());
-    ensure(!plan.strange.is_empty(), "nothing strange was found")?;
+    expect(!plan.strange.is_empty(), "nothing strange was found")?;
     for (id, _) in &nights {
         let kept = plan.steps.iter().any(|step| step.id == *id && step.action == PruneAction::Keep);
-        ensure(kept, &format!("{id} would go: {}", *plan))?;
+        expect(kept, &format!("{id} would go: {}", *plan))?;
     }
     plan.apply().await?;
 
@@ -87,7 +87,7 @@ async fn main() -> Result<()> {
         let target = place.path().join(format!("restored-{}", id.run));
         owner.restore(id).into(Directory::new(&target)).plan().await?.apply().await?;
         let same = fs::read(copy)? == fs::read(target.join("ledger"))?;
-        ensure(same, "restored, but different")?;
+        expect(same, "restored, but different")?;
         println!("   {}: {}", id.run, fs::read_to_string(target.join("ledger"))?.trim());
     }
     println!("\nThe thief could add, and nothing else. Now make the host new keys, and find out how he came in.");
@@ -124,7 +124,7 @@ async fn changes_nothing(store: &RightsStore, there: &[Key]) -> Result<()> {
     for key in there {
         denied(store.put(key, "pay me".into(), &PutOptions::overwrite()).await, &format!("overwrote {key}"))?;
         let again = store.put(key, "pay me".into(), &PutOptions::default()).await;
-        ensure(again.is_err(), &format!("created {key} again"))?;
+        expect(again.is_err(), &format!("created {key} again"))?;
         for outcome in store.delete(&[key.clone().into()]).await? {
             denied(outcome.result, &format!("deleted {key}"))?;
         }
@@ -177,7 +177,7 @@ fn denied<T>(result: backstay::Result<T>, otherwise: &str) -> Result<backstay::E
     }
 }
 
-fn ensure(holds: bool, otherwise: &str) -> Result<()> {
+fn expect(holds: bool, otherwise: &str) -> Result<()> {
     if holds { Ok(()) } else { Err(otherwise.into()) }
 }
 

@@ -67,15 +67,18 @@ async fn what_is_not_there_or_not_allowed_is_told_with_operation_and_place() {
     all_fail(&expired, &[ErrorKind::Denied], "/devstoreaccount1/vault").await;
 
     let unknown = server.endpoint().replace(Azurite::ACCOUNT, "nobody");
-    let unknown =
-        BlobStore::at(&format!("{unknown}/vault")).credential(account_key()).retries(1, Duration::from_secs(1));
+    let unknown = BlobStore::at(&format!("{unknown}/vault"))
+        .credential(account_key())
+        .attempts(2)
+        .retry_for(Duration::from_secs(1));
     all_fail(&unknown.build().expect("well described"), &[ErrorKind::NotFound, ErrorKind::Denied], "/nobody/vault")
         .await;
 
     let gone = BlobStore::builder("no-such-account".replace('-', ""), "vault")
         .endpoint_suffix("invalid")
         .credential(account_key())
-        .retries(1, Duration::from_secs(1));
+        .attempts(2)
+        .retry_for(Duration::from_secs(1));
     all_fail(&gone.build().expect("well described"), &[ErrorKind::Unavailable], "nosuchaccount.blob.invalid/vault")
         .await;
 }
@@ -86,7 +89,8 @@ async fn an_endpoint_that_goes_down_is_unavailable_and_comes_back() {
     let direct = made(&server, "vault").await;
     let proxy = Proxy::to(server.port());
     let store = BlobStore::at(&format!("{}/vault", server.endpoint_by(proxy.port())));
-    let store = store.credential(account_key()).retries(1, Duration::from_secs(1)).build().expect("well described");
+    let store =
+        store.credential(account_key()).attempts(2).retry_for(Duration::from_secs(1)).build().expect("well described");
     store.put_new(&key("a"), vec![7; 3_000_000]).await.expect("up");
     proxy.cut();
     all_fail(&store, &[ErrorKind::Unavailable, ErrorKind::Timeout], "/devstoreaccount1/vault").await;
@@ -183,7 +187,8 @@ async fn bytes_that_change_on_their_way_are_refused_by_the_server() {
     let direct = made(&server, "vault").await;
     let port = changing(server.port(), b"flip-me");
     let store = BlobStore::at(&format!("{}/vault", server.endpoint_by(port)));
-    let store = store.credential(account_key()).retries(0, Duration::from_secs(1)).build().expect("well described");
+    let store =
+        store.credential(account_key()).attempts(1).retry_for(Duration::from_secs(1)).build().expect("well described");
     store.put_new(&key("good"), "as it is").await.expect("unchanged");
     let error = store.put_new(&key("a"), "flip-me").await.expect_err("changed");
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");

@@ -39,7 +39,7 @@ fn keys_and_signatures_are_in_no_log_error_or_debug() {
             let proxy = Proxy::to(server.port());
             let by = |credential: Credential, port: u16| {
                 let url = format!("{}/vault", server.endpoint_by(port));
-                let store = BlobStore::at(&url).credential(credential).retries(1, Duration::from_secs(1));
+                let store = BlobStore::at(&url).credential(credential).attempts(2).retry_for(Duration::from_secs(1));
                 (format!("{store:?}"), store.build().expect("well described"))
             };
             // Well, with an endpoint that is down, and refused.

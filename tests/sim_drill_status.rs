@@ -98,6 +98,31 @@ async fn status_tells_the_newest_drill_and_when_one_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drill_of_one_item_of_several_is_told_as_that_everywhere() {
+    let (world, events) = (World::new(3).await, EventLog::default());
+    let several = exporter(&[("orders", TEXT), ("empty", b""), ("users", TEXT)]);
+    let builder = Backstay::builder("prod-eu", world.vault().await).export("db", several);
+    let backstay = builder.tier(weekly_drill()).observe(events).build().expect("well formed");
+    let point = backstay.backup("daily").await.expect("a backup").id;
+    good_drill(&backstay).await;
+    let (told, drill) = status(&backstay).await;
+    assert!(drill.and_then(|drill| drill.newest).is_some_and(|seen| seen.part.is_none()), "{told}");
+
+    world.clock.advance(DAY);
+    let one = MockDrillTarget::default().importer(MockImporter::default().only("orders"));
+    let report = backstay.drill("db").into(one).await.expect("what was to be restored is good");
+    let part = report.part.expect("it was not all of it");
+    assert_eq!((part.restored, part.of), (1, 3));
+    assert!(report.to_string().contains("1 of 3 items: nothing is proved of the others"), "{report}");
+    let (told, drill) = status(&backstay).await;
+    assert_eq!(drill.and_then(|drill| drill.newest).and_then(|seen| seen.part), Some(part));
+    assert!(told.to_string().contains("of 1 of 3 items alone"), "{told}");
+    let proofs = backstay.vault().proofs(&point).await.expect("a list");
+    let parts: Vec<_> = proofs.iter().filter_map(|proof| proof.drill.as_ref()).map(|drill| drill.part).collect();
+    assert_eq!(parts, [None, Some(part)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn drills_that_end_in_one_second_have_a_proof_each() {
     let (_, backstay, point, _) = one_point(weekly_drill()).await;
     good_drill(&backstay).await;

@@ -8,9 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use backstay::engine::{PruneAction, VerifyReport};
-use backstay::{
-    Backstay, Clock, Depth, Directory, ErrorKind, Keep, Keyring, LocalStore, PointId, SystemClock, Tier, Vault,
-};
+use backstay::{Backstay, Clock, Depth, Directory, Keep, Keyring, LocalStore, PointId, SystemClock, Tier, Vault};
 use backstay_testkit::tree;
 
 use crate::database::Database;
@@ -76,12 +74,7 @@ pub(crate) async fn tell(path: &Path, database: Option<&str>) -> Result<()> {
 }
 
 async fn back_up(backstay: &Backstay) -> Result<PointId> {
-    let report = match backstay.backup("hourly").await {
-        Err(error) if error.kind() == ErrorKind::Partial => {
-            return Err(format!("{error}: something changed while it was read, or cannot be read").into());
-        }
-        other => other?,
-    };
+    let report = backstay.backup("hourly").await?;
     let (bytes, stored) = (report.bytes(), report.stored());
     let seconds = report.took.as_secs_f64();
     println!(
@@ -100,8 +93,8 @@ async fn restore(backstay: &Backstay, point: &PointId, target: &Path) -> Result<
     let plan = backstay.restore(point).component("files").into(Directory::new(target)).plan().await?;
     println!("{}", indent(&plan.import.to_string()));
     let report = plan.apply().await?;
-    let (bytes, seconds) = (report.import.bytes, seconds_since(began));
-    println!("   restored {} in {seconds:.1} s: the measured RTO", size(bytes));
+    println!("{}", indent(&report.to_string()));
+    println!("   in {:.1} s: the measured RTO", seconds_since(began));
     Ok(())
 }
 

@@ -45,7 +45,8 @@ impl AzureFake {
     pub fn store(&self) -> BlobStoreBuilder {
         BlobStore::at(&self.url("vault"))
             .credential(Credential::sas(Secret::new("sv=1&sig=good".to_owned())))
-            .retries(2, std::time::Duration::from_secs(5))
+            .attempts(3)
+            .retry_for(std::time::Duration::from_secs(5))
     }
 
     pub fn account(&self) -> MutexGuard<'_, Account> {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use backstay::store::{BoxStream, ByteStream};
-use backstay::{Backstay, Blake3, ErrorKind, Keep, Keyring, LocalStore, Result, Tier, Vault};
+use backstay::{Backstay, Blake3, ErrorKind, Keep, Keyring, LocalStore, MemoryStore, Result, Tier, Vault};
 use backstay_core::source::{ImportOptions, ItemInfo, ItemSource, ResourceImporter as _};
 use backstay_postgres::{Checks, PgDrill, PgDump, PgRestore};
 use backstay_test_servers::data;
@@ -153,7 +153,23 @@ async fn from_a_vault_any_damaged_bit_is_refused_before_anything_is_made() {
     assert_eq!(difference, [""; 0]);
     // Proved and then restored, it is the same bytes still.
     let drill = PgDrill::new(restore(&server), Checks::new().row_counts());
-    assert_eq!(backstay.drill("db").into(drill).await.unwrap().bytes, dumped.bytes());
+    let report = backstay.drill("db").into(drill).await.unwrap();
+    assert_eq!((report.bytes, report.part), (dumped.bytes(), None), "all of it");
+}
+
+#[tokio::test]
+async fn a_drill_of_one_database_proves_a_part_of_a_component_of_two() {
+    let server = Server::start(majors()[0]);
+    small(&server);
+    server.psql("postgres", "create database other template small");
+    let vault = Vault::create(MemoryStore::new()).keyring(&Keyring::generate().unwrap()).build().await.unwrap();
+    let dump = PgDump::new(connect(&server, "postgres")).programs_in(server.bin()).databases(["small", "other"]);
+    let backstay = Backstay::builder("test", vault).export("db", dump).tier(tier()).build().unwrap();
+    backstay.backup("daily").await.unwrap();
+    let checks = Checks::new().query("orders", "select count(*) from sales.orders").at_least(1);
+    let report = backstay.drill("db").into(PgDrill::new(restore(&server).database("small"), checks)).await.unwrap();
+    let part = report.part.expect("neither the globals, nor their script, nor the other one was restored");
+    assert_eq!((part.restored, part.of), (1, 4), "{report}");
 }
 
 fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {

@@ -15,7 +15,11 @@ async fn a_role_that_is_there_keeps_its_password_and_what_it_may() {
     for major in majors() {
         let (source, items) = world(major).await;
         let target = Server::start(major);
-        target.psql("postgres", "create role reader login createdb password 'its own'");
+        target.psql(
+            "postgres",
+            "create role reader login createdb password 'its own'; alter role reader set work_mem = '3MB'",
+        );
+        target.psql("postgres", "create role others; grant others to reader");
         let own = password(&target, "reader");
         let adding = restore(&target).into("one").globals(RestoreGlobals::AddMissing);
         let plan = adding.plan(&items, &ImportOptions::default()).await.unwrap();
@@ -33,8 +37,12 @@ async fn a_role_that_is_there_keeps_its_password_and_what_it_may() {
         let plan = replacing.plan(&items, &ImportOptions::default()).await.unwrap();
         let shown = plan.entries.iter().any(|e| e.action == ImportAction::Overwrite && e.what == "role reader");
         assert!(shown, "{plan}");
+        for stays in ["memberships that the dump does not have stay: reader in others", "stay: work_mem of reader"] {
+            assert!(plan.notes.iter().any(|note| note.ends_with(stays)), "{stays}: {plan}");
+        }
         replacing.apply(&items, plan).await.unwrap();
         assert_eq!(password(&target, "reader"), password(&source, "reader"));
+        assert_eq!(target.psql("postgres", "select pg_has_role('reader', 'others', 'member')"), "t");
     }
 }
 

@@ -99,7 +99,14 @@ async fn all_that_overwriting_drops_is_listed() {
             "small",
             "create collation public.\"C o\" (locale = 'C'); create foreign data wrapper w; create server s foreign data wrapper w;
              create operator public.<<< (leftarg = int, rightarg = int, function = int4lt);
-             create text search configuration public.words (copy = simple)",
+             create text search configuration public.words (copy = simple);
+             create type public.pair as (a int, b int);
+             create function public.pair_of(text) returns public.pair language sql immutable as 'select (1, 2)::public.pair';
+             create function public.first_of(public.pair) returns int language sql as 'select 1';
+             create cast (text as public.pair) with function public.pair_of(text);
+             create user mapping for reader server s; create user mapping for public server s;
+             create access method heap_too type table handler heap_tableam_handler;
+             create language own handler plpgsql_call_handler",
         );
         let mut expected = vec![
             "collation public.C o",
@@ -107,6 +114,12 @@ async fn all_that_overwriting_drops_is_listed() {
             "foreign server s",
             "operator public.<<<",
             "text search configuration public.words",
+            "function public.first_of(public.pair)",
+            "cast (text AS public.pair)",
+            "user mapping reader SERVER s",
+            "user mapping public SERVER s",
+            "access method heap_too",
+            "language own",
         ];
         if has("citext") {
             server.psql("small", "create extension citext");

@@ -16,7 +16,10 @@ pub fn key() -> Credential {
 
 /// A container of this server, by its key. Calls that fail are not tried for long.
 pub fn container(server: &Azurite, name: &str) -> BlobStoreBuilder {
-    BlobStore::at(&format!("{}/{name}", server.endpoint())).credential(key()).retries(2, Duration::from_secs(2))
+    BlobStore::at(&format!("{}/{name}", server.endpoint()))
+        .credential(key())
+        .attempts(3)
+        .retry_for(Duration::from_secs(2))
 }
 
 /// The same, made.

@@ -24,7 +24,7 @@ const TOTAL: Duration = Duration::from_secs(180);
 /// A body that rests for so long is given up.
 const STALL: Duration = Duration::from_secs(20);
 
-/// What a builder was told of the way.
+/// What a builder was told of the way, by the methods that [`connect_methods`] writes.
 #[derive(Clone, Debug)]
 pub(crate) struct Connect {
     /// The service, as its SDK names it: a profile may have an endpoint for each.
@@ -34,6 +34,8 @@ pub(crate) struct Connect {
     pub(crate) endpoint: Option<String>,
     pub(crate) region: Option<String>,
     pub(crate) keys: Option<Keys>,
+    /// Belongs to the keys, in whichever order they are given.
+    pub(crate) token: Option<Secret<String>>,
     pub(crate) profile: Option<String>,
     pub(crate) roles: Vec<AssumedRole>,
     pub(crate) attempts: u32,
@@ -45,7 +47,6 @@ pub(crate) struct Connect {
 pub(crate) struct Keys {
     pub(crate) access: String,
     pub(crate) secret: Secret<String>,
-    pub(crate) token: Option<Secret<String>>,
 }
 
 /// A role that is taken on, with the credential or role before it.
@@ -64,23 +65,112 @@ pub(crate) struct Connected {
     pub(crate) account: Option<String>,
 }
 
-impl Default for Connect {
-    fn default() -> Self {
+/// Writes the methods of a builder that say how AWS is reached: they are the same for each service. The builder has its
+/// [`Connect`] in the field `connect`.
+macro_rules! connect_methods {
+    ($builder:ty) => {
+        impl $builder {
+            /// A server other than Amazon's, or an endpoint of a private network: `https://s3.example`.
+            pub fn endpoint(mut self, url: impl Into<String>) -> Self {
+                self.connect.endpoint = Some(url.into());
+                self
+            }
+
+            /// The region; that of `AWS_REGION` or of the profile, if not said.
+            pub fn region(mut self, region: impl Into<String>) -> Self {
+                self.connect.region = Some(region.into());
+                self
+            }
+
+            /// A credential that does not change. One that expires is better: say nothing and run with a role.
+            pub fn credentials(
+                mut self,
+                access_key: impl Into<String>,
+                secret_key: backstay_core::Secret<String>,
+            ) -> Self {
+                self.connect.keys = Some($crate::connect::Keys { access: access_key.into(), secret: secret_key });
+                self
+            }
+
+            /// The token that belongs to the [`credentials`](Self::credentials), where they are for a while.
+            pub fn session_token(mut self, token: backstay_core::Secret<String>) -> Self {
+                self.connect.token = Some(token);
+                self
+            }
+
+            /// The profile of AWS's configuration files to take; `AWS_PROFILE`, else `default`, if not said.
+            pub fn profile(mut self, name: impl Into<String>) -> Self {
+                self.connect.profile = Some(name.into());
+                self
+            }
+
+            /// Takes on this role, with the credential found or the role taken on before. The external ID is what the
+            /// account that owns the role wants to hear, if anything.
+            pub fn assume_role(mut self, arn: impl Into<String>, external_id: Option<&str>) -> Self {
+                let external_id = external_id.map(str::to_owned);
+                self.connect.roles.push($crate::connect::AssumedRole { arn: arn.into(), external_id });
+                self
+            }
+
+            /// Attempts at one call, the first included; 10 if not said, with waits that grow to 20 seconds.
+            pub fn attempts(mut self, attempts: u32) -> Self {
+                self.connect.attempts = attempts;
+                self
+            }
+
+            /// How long one attempt at a call may take; a minute if not said, and more where a store is sent bytes.
+            pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
+                self.connect.attempt = timeout;
+                self
+            }
+        }
+    };
+}
+pub(crate) use connect_methods;
+
+impl Connect {
+    pub(crate) fn new(service: &'static str, operation: &'static str) -> Self {
         Self {
-            service: "S3",
-            operation: "open store",
+            service,
+            operation,
             endpoint: None,
             region: None,
             keys: None,
+            token: None,
             profile: None,
             roles: Vec::new(),
             attempts: 10,
             attempt: Duration::from_secs(60),
         }
     }
-}
 
-impl Connect {
+    /// Everything that can be told wrong without asking anybody: of the way, and what the builder found besides.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid), if anything is.
+    pub(crate) fn check(&self, mut problems: Vec<String>) -> Result<()> {
+        let mut wrong = |text: Option<String>| problems.extend(text);
+        wrong(self.endpoint.as_deref().and_then(flaw_of_endpoint).map(str::to_owned));
+        match &self.keys {
+            Some(keys) if keys.access.is_empty() || keys.secret.expose().is_empty() => {
+                wrong(Some("an access key or a secret key is empty".to_owned()));
+            }
+            None if self.token.is_some() => wrong(Some("a session token without `credentials`".to_owned())),
+            _ => {}
+        }
+        for AssumedRole { arn, .. } in &self.roles {
+            let well = arn.starts_with("arn:") && arn.contains(":role/");
+            wrong((!well).then(|| format!("{arn:?} is not the ARN of a role")));
+        }
+        wrong((self.attempts == 0).then(|| "no attempt at all".to_owned()));
+        wrong(self.attempt.is_zero().then(|| "a timeout of nothing".to_owned()));
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let message = format!("cannot {}: {}", self.operation, problems.join("; "));
+        Err(Error::new(ErrorKind::Invalid, message).operation(self.operation))
+    }
+
     /// Finds credential and region, and takes the roles on.
     ///
     /// # Errors
@@ -97,7 +187,7 @@ impl Connect {
             loader = loader.region(Region::new(region.clone()));
         }
         if let Some(keys) = &self.keys {
-            loader = loader.credentials_provider(keys.credentials());
+            loader = loader.credentials_provider(self.credentials(keys));
         }
         let mut config = loader.load().await;
         let endpoint = self.endpoint.clone().or_else(|| endpoint_of(&config, self.service));
@@ -125,6 +215,11 @@ impl Connect {
             provider.provide_credentials().await.map_err(|error| self.no_credential().because(chain(&error)))?;
         let account = credentials.account_id().map(|account| account.as_str().to_owned());
         Ok(Connected { config, endpoint, account })
+    }
+
+    fn credentials(&self, keys: &Keys) -> Credentials {
+        let token = self.token.as_ref().map(|token| token.expose().clone());
+        Credentials::new(&keys.access, keys.secret.expose(), token, None, "Backstay")
     }
 
     fn retries(&self) -> RetryConfig {
@@ -173,16 +268,24 @@ impl Connected {
     }
 }
 
-impl Keys {
-    fn credentials(&self) -> Credentials {
-        let token = self.token.as_ref().map(|token| token.expose().clone());
-        Credentials::new(&self.access, self.secret.expose(), token, None, "Backstay")
-    }
-}
-
 /// The endpoint that environment or profile name for the service.
 fn endpoint_of(config: &SdkConfig, service: &'static str) -> Option<String> {
     let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
     let own = config.service_config().zip(key.ok()).and_then(|(services, key)| services.load_config(key));
     own.or_else(|| config.endpoint_url().map(str::to_owned))
 }
+
+/// The address is not repeated: a credential may stand in it.
+fn flaw_of_endpoint(url: &str) -> Option<&'static str> {
+    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
+        return Some("the endpoint begins with neither https:// nor http://");
+    };
+    match rest.split('/').next().unwrap_or_default() {
+        "" => Some("the endpoint names no host"),
+        host if host.contains('@') => Some("the endpoint has a credential in it, which is said by `credentials`"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

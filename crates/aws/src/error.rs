@@ -66,6 +66,7 @@ const CODES: &[(&[&str], ErrorKind)] = &[
 ];
 
 /// What a bucket answers that was never told of encryption, access, locks, lifecycle, replication or a policy.
+#[cfg(feature = "s3")]
 const UNCONFIGURED: [&str; 6] = [
     "ServerSideEncryptionConfigurationNotFoundError",
     "NoSuchPublicAccessBlockConfiguration",
@@ -153,6 +154,7 @@ impl Told {
     }
 
     /// Whether the bucket has no configuration of the kind asked for.
+    #[cfg(feature = "s3")]
     pub(crate) fn is_unconfigured(&self) -> bool {
         UNCONFIGURED.contains(&self.code.as_str())
     }

@@ -17,8 +17,9 @@ use crate::validate::Checks;
 /// are the drill's own. The new database is named as [`DrillPlace::scratch_name`] says and marked by a comment, so that the
 /// next drill drops what a killed one left, once its time is over.
 ///
-/// One drill restores one database, and its proof counts for the component: a component of several databases is proved by one of
-/// them, which the report names. Make a component of each database that is to be proved by itself.
+/// One drill restores one database, which the report names. Of a component of several, or of one whose globals are left as they
+/// are, it proves a part: its proof, the report and `status` say so, as "1 of 3 items". The globals are two items, of which the
+/// script is for people and counts as not restored. Make a component of each database that is to be proved by itself.
 ///
 /// ```no_run
 /// use backstay_postgres::{Checks, PgConnect, PgDrill, PgRestore};

@@ -1,15 +1,14 @@
 //! Puts a store together; what is wrong is told at once.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use aws_sdk_s3::types::{BucketVersioningStatus, ObjectLockEnabled};
-use backstay_core::{Error, ErrorKind, Result, Secret};
+use backstay_core::{ErrorKind, Result};
 
 use super::bucket::{flaw, flaw_of_tags};
 use super::store::{S3Store, Shared};
 use super::{Encryption, store};
-use crate::connect::{AssumedRole, Connect, Keys};
+use crate::connect::{Connect, connect_methods};
 use crate::error::{Call, Told};
 
 /// The classes that Amazon has: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html>.
@@ -38,7 +37,6 @@ pub struct S3Builder {
     requester_pays: bool,
     versions: Option<bool>,
     locks: Option<bool>,
-    problems: Vec<String>,
 }
 
 /// Whose the bucket must be.
@@ -50,11 +48,13 @@ enum Owner {
     Any,
 }
 
+connect_methods!(S3Builder);
+
 impl S3Builder {
     pub(super) fn new(bucket: impl Into<String>) -> Self {
         Self {
             bucket: bucket.into(),
-            connect: Connect::default(),
+            connect: Connect::new("S3", "open store"),
             path_style: None,
             owner: Owner::Own,
             encryption: Encryption::default(),
@@ -64,50 +64,7 @@ impl S3Builder {
             requester_pays: false,
             versions: None,
             locks: None,
-            problems: Vec::new(),
         }
-    }
-
-    /// A server other than Amazon's: `https://s3.example`.
-    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
-        self.connect.endpoint = Some(url.into());
-        self
-    }
-
-    /// The region that the bucket lies in.
-    pub fn region(mut self, region: impl Into<String>) -> Self {
-        self.connect.region = Some(region.into());
-        self
-    }
-
-    /// A credential that does not change. One that expires is better: say nothing and run with a role.
-    pub fn credentials(mut self, access_key: impl Into<String>, secret_key: Secret<String>) -> Self {
-        let token = self.connect.keys.take().and_then(|keys| keys.token);
-        self.connect.keys = Some(Keys { access: access_key.into(), secret: secret_key, token });
-        self
-    }
-
-    /// The token that belongs to the [`credentials`](Self::credentials), which are given before it.
-    pub fn session_token(mut self, token: Secret<String>) -> Self {
-        match &mut self.connect.keys {
-            Some(keys) => keys.token = Some(token),
-            None => self.problems.push("a session token without `credentials` before it".to_owned()),
-        }
-        self
-    }
-
-    /// The profile of AWS's configuration files to take; `AWS_PROFILE`, else `default`, if not said.
-    pub fn profile(mut self, name: impl Into<String>) -> Self {
-        self.connect.profile = Some(name.into());
-        self
-    }
-
-    /// Takes on this role, with the credential found or the role taken on before. The external ID is what the account that
-    /// owns the role wants to hear, if anything.
-    pub fn assume_role(mut self, arn: impl Into<String>, external_id: Option<&str>) -> Self {
-        let external_id = external_id.map(str::to_owned);
-        self.connect.roles.push(AssumedRole { arn: arn.into(), external_id });
-        self
     }
 
     /// Whether the bucket is named in the path and not in the host. If not said: on any server but Amazon's.
@@ -172,18 +129,6 @@ impl S3Builder {
         self
     }
 
-    /// Attempts at one call, the first included; 10 if not said, with waits that grow to 20 seconds.
-    pub fn attempts(mut self, attempts: u32) -> Self {
-        self.connect.attempts = attempts;
-        self
-    }
-
-    /// How long one attempt at a call may take; a minute if not said, and more where bytes are sent.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.connect.attempt = timeout;
-        self
-    }
-
     /// Opens the store: finds the credential, whose the bucket is and what it can do. Makes no bucket and changes nothing.
     ///
     /// # Errors
@@ -229,35 +174,18 @@ impl S3Builder {
 
     /// Everything that can be told wrong without asking anybody.
     fn check(&self) -> Result<()> {
-        let mut problems = self.problems.clone();
+        let mut problems = Vec::new();
         let mut wrong = |text: Option<String>| problems.extend(text);
         wrong(flaw(&self.bucket).map(|flaw| format!("{:?} is not the name of a bucket: {flaw}", self.bucket)));
         wrong(flaw_of_tags(&self.tags));
         wrong(self.encryption.flaw().map(str::to_owned));
-        wrong((self.connect.attempts == 0).then(|| "no attempt at all".to_owned()));
-        wrong(self.connect.attempt.is_zero().then(|| "a timeout of nothing".to_owned()));
-        if let Some(url) = &self.connect.endpoint {
-            wrong(flaw_of_endpoint(url).map(|flaw| format!("the endpoint {url:?}: {flaw}")));
-        }
-        if let Some(keys) = &self.connect.keys {
-            let empty = keys.access.is_empty() || keys.secret.expose().is_empty();
-            wrong(empty.then(|| "an access key or a secret key is empty".to_owned()));
-        }
-        for role in &self.connect.roles {
-            let arn = role.arn.starts_with("arn:") && role.arn.contains(":role/");
-            wrong((!arn).then(|| format!("{:?} is not the ARN of a role", role.arn)));
-        }
         if let Owner::Account(account) = &self.owner {
             wrong(account.is_empty().then(|| "the owner has no name".to_owned()));
         }
         if let (Some(class), Some(classes)) = (&self.class, &self.classes) {
             wrong((!classes.contains(class)).then(|| format!("{class:?} is none of the classes")));
         }
-        if problems.is_empty() {
-            return Ok(());
-        }
-        let message = format!("the store cannot be opened: {}", problems.join("; "));
-        Err(Error::new(ErrorKind::Invalid, message).operation("open store"))
+        self.connect.check(problems)
     }
 }
 
@@ -268,17 +196,6 @@ fn is_safe(endpoint: &str) -> bool {
         let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
         host == "localhost" || host == "[::1]" || host.parse().is_ok_and(|host: std::net::Ipv4Addr| host.is_loopback())
     })
-}
-
-fn flaw_of_endpoint(url: &str) -> Option<&'static str> {
-    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
-        return Some("it begins with neither https:// nor http://");
-    };
-    match rest.split('/').next().unwrap_or_default() {
-        "" => Some("it names no host"),
-        host if host.contains('@') => Some("a credential does not belong there"),
-        _ => None,
-    }
 }
 
 /// Looks at what the bucket can do, where the credential may; it also shows whether the bucket is there.

@@ -277,7 +277,7 @@ pub(super) fn offline() -> S3Store {
         class: None,
         tags: BTreeMap::new(),
         capabilities: limits(),
-        connect: Connect::default(),
+        connect: Connect::new("S3", "open store"),
         signs_bodies: false,
         etags: Mutex::default(),
     })

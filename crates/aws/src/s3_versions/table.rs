@@ -5,11 +5,15 @@ use std::fmt;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
-use backstay_core::{Result, Secret};
+use backstay_core::Result;
 
-use crate::connect::{AssumedRole, Connect, Keys};
+use crate::connect::{Connect, connect_methods};
 use crate::error::{Call, Told};
 use crate::s3::S3Store;
+
+/// As its SDK names it.
+const SERVICE: &str = "DynamoDB";
+const OPEN: &str = "open lock table";
 
 const GET: Call = Call { name: "look at the lock table", api: "GetItem", right: "dynamodb:GetItem" };
 const LOCK: Call = Call { name: "lock", api: "PutItem", right: "dynamodb:PutItem" };
@@ -51,12 +55,15 @@ pub struct LockTableBuilder {
 impl LockTable {
     /// A table, by a way of its own.
     pub fn builder(name: impl Into<String>) -> LockTableBuilder {
-        LockTableBuilder { name: name.into(), connect: Connect::default() }
+        LockTableBuilder { name: name.into(), connect: Connect::new(SERVICE, OPEN) }
     }
 
     /// A table in the region of the store, with its credential.
     pub fn beside(store: &S3Store, name: impl Into<String>) -> LockTableBuilder {
-        LockTableBuilder { name: name.into(), connect: Connect { endpoint: None, ..store.connect().clone() } }
+        LockTableBuilder {
+            name: name.into(),
+            connect: Connect { service: SERVICE, operation: OPEN, endpoint: None, ..store.connect().clone() },
+        }
     }
 
     /// What the lock of a state says, if it is held.
@@ -124,47 +131,20 @@ fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
+connect_methods!(LockTableBuilder);
+
 impl LockTableBuilder {
-    /// A server other than Amazon's.
-    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
-        self.connect.endpoint = Some(url.into());
-        self
-    }
-
-    /// The region that the table lies in.
-    pub fn region(mut self, region: impl Into<String>) -> Self {
-        self.connect.region = Some(region.into());
-        self
-    }
-
-    /// A credential that does not change.
-    pub fn credentials(mut self, access_key: impl Into<String>, secret_key: Secret<String>) -> Self {
-        self.connect.keys = Some(Keys { access: access_key.into(), secret: secret_key, token: None });
-        self
-    }
-
-    /// The profile of AWS's configuration files to take.
-    pub fn profile(mut self, name: impl Into<String>) -> Self {
-        self.connect.profile = Some(name.into());
-        self
-    }
-
-    /// Takes on this role, as [`S3Builder::assume_role`](crate::S3Builder::assume_role) does.
-    pub fn assume_role(mut self, arn: impl Into<String>, external_id: Option<&str>) -> Self {
-        let external_id = external_id.map(str::to_owned);
-        self.connect.roles.push(AssumedRole { arn: arn.into(), external_id });
-        self
-    }
-
     /// Opens the table, and reads an item that nobody has: it shows whether the table is there and may be read.
     ///
     /// # Errors
-    /// [`Invalid`](backstay_core::ErrorKind::Invalid) without a region; [`NotFound`](backstay_core::ErrorKind::NotFound)
-    /// if there is no such table; [`Denied`](backstay_core::ErrorKind::Denied), with the right that is missing.
+    /// [`Invalid`](backstay_core::ErrorKind::Invalid) with every mistake at once, or without a region;
+    /// [`NotFound`](backstay_core::ErrorKind::NotFound) if there is no such table; [`Denied`](backstay_core::ErrorKind::Denied),
+    /// with the right that is missing.
     pub async fn open(self) -> Result<LockTable> {
+        self.connect.check(Vec::new())?;
         let found = self.connect.load().await?;
         let mut config = aws_sdk_dynamodb::config::Builder::from(&found.config);
-        if let Some(endpoint) = &self.connect.endpoint {
+        if let Some(endpoint) = &found.endpoint {
             config = config.endpoint_url(endpoint);
         }
         let table = LockTable { client: Client::from_conf(config.build()), name: self.name };

@@ -2,13 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_config::{Region, SdkConfig};
 use aws_sdk_secretsmanager::Client;
-use backstay_core::{Error, ErrorKind, Result, Secret};
+use backstay_core::{Error, ErrorKind, Result};
 
-use crate::connect::{AssumedRole, Connect, Connected, Keys};
+use crate::connect::{Connect, Connected, connect_methods};
 use crate::error::{Call, Told};
 
 const ACCOUNT: Call = Call { name: "open secrets", api: "GetCallerIdentity", right: "sts:GetCallerIdentity" };
@@ -41,9 +40,7 @@ struct Shared {
 impl SecretsManager {
     /// What must be said to open it.
     pub fn builder() -> SecretsBuilder {
-        SecretsBuilder {
-            connect: Connect { service: "Secrets Manager", operation: ACCOUNT.name, ..Connect::default() },
-        }
+        SecretsBuilder { connect: Connect::new("Secrets Manager", ACCOUNT.name) }
     }
 
     /// The region.
@@ -110,86 +107,20 @@ pub struct SecretsBuilder {
     connect: Connect,
 }
 
+connect_methods!(SecretsBuilder);
+
 impl SecretsBuilder {
-    /// A server other than Amazon's, or an endpoint of a private network.
-    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
-        self.connect.endpoint = Some(url.into());
-        self
-    }
-
-    /// The region.
-    pub fn region(mut self, region: impl Into<String>) -> Self {
-        self.connect.region = Some(region.into());
-        self
-    }
-
-    /// A credential that does not change. One that expires is better: say nothing and run with a role.
-    pub fn credentials(mut self, access_key: impl Into<String>, secret_key: Secret<String>) -> Self {
-        self.connect.keys = Some(Keys { access: access_key.into(), secret: secret_key, token: None });
-        self
-    }
-
-    /// A credential for a while, with its token.
-    pub fn session(mut self, access_key: impl Into<String>, secret_key: Secret<String>, token: Secret<String>) -> Self {
-        self.connect.keys = Some(Keys { access: access_key.into(), secret: secret_key, token: Some(token) });
-        self
-    }
-
-    /// The profile of AWS's configuration files to take; `AWS_PROFILE`, else `default`, if not said.
-    pub fn profile(mut self, name: impl Into<String>) -> Self {
-        self.connect.profile = Some(name.into());
-        self
-    }
-
-    /// Takes on this role, with the credential found or the role taken on before. The external ID is what the account that
-    /// owns the role wants to hear, if anything.
-    pub fn assume_role(mut self, arn: impl Into<String>, external_id: Option<&str>) -> Self {
-        let external_id = external_id.map(str::to_owned);
-        self.connect.roles.push(AssumedRole { arn: arn.into(), external_id });
-        self
-    }
-
-    /// Attempts at one call, the first included; 10 if not said, with waits that grow to 20 seconds.
-    pub fn attempts(mut self, attempts: u32) -> Self {
-        self.connect.attempts = attempts;
-        self
-    }
-
-    /// How long one attempt at a call may take; a minute if not said.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.connect.attempt = timeout;
-        self
-    }
-
     /// Finds credential, region and account.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for what cannot be right, or without a region; [`Denied`](ErrorKind::Denied) without a
+    /// [`Invalid`](ErrorKind::Invalid) with every mistake at once, or without a region; [`Denied`](ErrorKind::Denied) without a
     /// credential that counts; [`Unavailable`](ErrorKind::Unavailable) and [`Timeout`](ErrorKind::Timeout).
     pub async fn build(self) -> Result<SecretsManager> {
-        self.check()?;
+        self.connect.check(Vec::new())?;
         let found = self.connect.load().await?;
         let region = found.config.region().map_or_else(|| "us-east-1".to_owned(), ToString::to_string);
         let account = self.account(&found, &region).await?;
         Ok(SecretsManager::of(found.config, found.endpoint, region, account))
-    }
-
-    fn check(&self) -> Result<()> {
-        let Connect { endpoint, keys, attempts, attempt, .. } = &self.connect;
-        let is_url = |url: &String| url.starts_with("https://") || url.starts_with("http://");
-        let is_empty = |keys: &Keys| keys.access.is_empty() || keys.secret.expose().is_empty();
-        let problems = [
-            (*attempts == 0, "no attempt at all"),
-            (attempt.is_zero(), "a timeout of nothing"),
-            (!endpoint.as_ref().is_none_or(is_url), "the endpoint begins with neither https:// nor http://"),
-            (keys.as_ref().is_some_and(is_empty), "an access key or a secret key is empty"),
-        ];
-        let wrong: Vec<&str> = problems.into_iter().filter_map(|(is, what)| is.then_some(what)).collect();
-        if wrong.is_empty() {
-            return Ok(());
-        }
-        let message = format!("secrets cannot be opened: {}", wrong.join("; "));
-        Err(Error::new(ErrorKind::Invalid, message).operation("open secrets"))
     }
 
     /// The account, of the credential if it tells, else of STS.

@@ -33,7 +33,7 @@ pub struct BlobStoreBuilder {
     versions: bool,
     locks: bool,
     thaw_to: String,
-    tries: u32,
+    attempts: u32,
     retry_for: Duration,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -54,7 +54,7 @@ impl BlobStoreBuilder {
             versions: false,
             locks: false,
             thaw_to: "Hot".to_owned(),
-            tries: 8,
+            attempts: 9,
             retry_for: Duration::from_secs(60),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
@@ -136,11 +136,17 @@ impl BlobStoreBuilder {
         self
     }
 
-    /// How often a call that failed for the moment is tried again, and for how long at most; 8 times in 60 seconds if not
-    /// said.
+    /// Attempts at one call, the first included; 9 if not said, with waits that grow.
     #[must_use]
-    pub fn retries(mut self, tries: u32, at_most: Duration) -> Self {
-        (self.tries, self.retry_for) = (tries, at_most);
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// For how long at most a call that failed for the moment is tried again; a minute if not said.
+    #[must_use]
+    pub fn retry_for(mut self, time: Duration) -> Self {
+        self.retry_for = time;
         self
     }
 
@@ -181,6 +187,9 @@ impl BlobStoreBuilder {
         let thaw_to = CLASSES.iter().map(|(name, _)| *name).find(|name| *name == self.thaw_to && *name != "Archive");
         if thaw_to.is_none() {
             wrong.push(format!("objects cannot be thawed to {:?}: name Hot, Cool or Cold", self.thaw_to));
+        }
+        if self.attempts == 0 {
+            wrong.push("no attempt at all".to_owned());
         }
         let sources = self.sources.iter().filter_map(|(url, sas)| {
             let source = Source::new(url, sas);
@@ -308,7 +317,7 @@ impl BlobStoreBuilder {
             _ => {}
         }
         let retry = ExponentialRetryOptions {
-            max_retries: self.tries,
+            max_retries: self.attempts.saturating_sub(1),
             max_total_elapsed: self.retry_for.try_into().unwrap_or(azure_core::time::Duration::MAX),
             ..ExponentialRetryOptions::default()
         };
@@ -382,12 +391,13 @@ mod tests {
         let error = BlobStore::builder("Acme!", "-Vault")
             .credential(Credential::sas(Secret::new("PLANTED".to_owned())))
             .thaw_to("Archive")
+            .attempts(0)
             .copies_from("nowhere", Secret::new("PLANTED".to_owned()))
             .build()
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         let text = format!("{error:?}");
-        for part in ["container's name", "account's name", "no signature", "thawed to", "copy from"] {
+        for part in ["container's name", "account's name", "no signature", "thawed to", "no attempt", "copy from"] {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(!text.contains("PLANTED"));

@@ -1,6 +1,7 @@
 //! A store in a container of Azure Blob Storage.
 
 mod builder;
+mod container;
 mod copy;
 mod delete;
 mod doctor;
@@ -11,7 +12,6 @@ mod meta;
 mod page;
 mod policy;
 mod put;
-mod setup;
 mod thaw;
 mod unfinished;
 mod upload;

@@ -53,7 +53,7 @@ pub(crate) async fn export(
 
 fn nothing_found() -> Error {
     Error::new(ErrorKind::Refused, "the exporter found nothing to protect")
-        .advise("check what it points at, and that it is mounted; `allow_empty` takes that for success")
+        .advise("check what it points at: an unmounted folder, another database? `allow_empty` takes it for success")
 }
 
 fn nothing_whole(problem: &Problem) -> Error {

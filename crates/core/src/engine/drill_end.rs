@@ -99,6 +99,7 @@ impl Drill {
                 // The kind alone: the text may name what only a reader with the key should know.
                 error: error.map(|error| error.kind().to_string()),
                 bytes: report.bytes,
+                part: report.part,
                 phases: report.phases.clone(),
                 rpo: report.rpo,
                 rto: report.rto,

@@ -30,6 +30,9 @@ pub struct DrillReport {
     pub incomplete: bool,
     /// Plain bytes that were read to restore it, each counted once.
     pub bytes: u64,
+    /// Which part of the component was restored; none if all of it, or if the restore did not come to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<DrillPart>,
     /// How long each phase took, by a clock that does not jump. A phase that was never begun is not there.
     pub phases: BTreeMap<DrillPhase, SignedDuration>,
     /// How old the restored state was when the drill began, against the tier's recovery point objective.
@@ -56,6 +59,17 @@ pub struct DrillReport {
     /// What a person should know besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+/// How much of a component a drill restored, where it was not all of it: of several databases one, say. Nothing is proved of
+/// the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DrillPart {
+    /// Items that were read to their ends and restored.
+    pub restored: u64,
+    /// Items that the component has.
+    pub of: u64,
 }
 
 /// A part of a drill.
@@ -147,6 +161,7 @@ impl fmt::Display for DrillReport {
         let end = if self.passed() { "PASSED" } else { "FAILED" };
         write!(f, "Restore drill of {}: {end}", self.component)?;
         write!(f, "\n  restored     {} bytes from {}, as of {}", self.bytes, self.point, self.shows)?;
+        self.part.iter().try_for_each(|part| write!(f, "\n  PARTLY       {part}: nothing is proved of the others"))?;
         write!(f, "\n  into         {}", self.scratch)?;
         write!(f, "\n  data loss    {}  (recovery point objective: {})", shown(self.rpo.achieved), self.rpo)?;
         match &self.rto {
@@ -176,6 +191,12 @@ impl fmt::Display for Measured {
             Some(allowed) => write!(f, "{}, {}", shown(allowed), if self.met == Some(true) { "met" } else { "MISSED" }),
             None => f.write_str("none"),
         }
+    }
+}
+
+impl fmt::Display for DrillPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} items", self.restored, self.of)
     }
 }
 

@@ -123,6 +123,8 @@ impl Drill {
         };
         progress.report(|report| report.import = told.map(|told| told.import.clone()));
         restored?;
+        let part = planned.part().await?;
+        progress.report(|report| report.part = part);
 
         progress.enter(DrillPhase::Validate);
         let validation = scratch.validate(planned.items()).await?;
@@ -160,6 +162,7 @@ impl Drill {
             scratch: self.target.to_string(),
             incomplete: component.outcome != Outcome::Good,
             bytes: 0,
+            part: None,
             phases: BTreeMap::new(),
             rpo: Measured::new(age, span_at(tier, |tier: &Tier| tier.rpo, began)?),
             rto: None,

@@ -56,7 +56,7 @@ pub use backup::{BackupPlan, BackupRequest, PlannedComponent};
 pub use backup_report::{BackupReport, ComponentReport};
 pub use builder::{Backstay, BackstayBuilder};
 pub use drill::DrillRequest;
-pub use drill_report::{DrillPhase, DrillReport, Measured};
+pub use drill_report::{DrillPart, DrillPhase, DrillReport, Measured};
 pub use explain::{ExplainedComponent, ExplainedMark, Explanation};
 pub use options::{OptionsRequest, RecoveryOptions};
 pub use proof::{DrillProof, Proof};

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
-use crate::engine::drill_report::{DrillPhase, Measured};
+use crate::engine::drill_report::{DrillPart, DrillPhase, Measured};
 use crate::engine::verify::{Depth, VerifyReport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Name, PointId, to_the_second};
@@ -53,13 +53,16 @@ pub struct Proof {
 pub struct DrillProof {
     /// The component that was restored.
     pub component: Name,
-    /// Whether the component was restored whole and everything checked was as it should be.
+    /// Whether all that was to be restored was, whole, and everything checked was as it should be.
     pub passed: bool,
     /// The kind of failure that ended it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Plain bytes that were restored.
     pub bytes: u64,
+    /// Which part of the component that was; none if all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<DrillPart>,
     /// How long each phase took that was begun.
     pub phases: BTreeMap<DrillPhase, SignedDuration>,
     /// How old the restored state was when the drill began, against the tier's recovery point objective.

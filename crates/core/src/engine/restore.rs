@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
+use crate::engine::drill_report::DrillPart;
 use crate::engine::history::ActLog;
 use crate::engine::restore_items::{ObservedItems, ReadBytes};
 use crate::error::{Error, ErrorKind, Result};
@@ -57,7 +58,7 @@ pub struct PlannedRestore {
     importer: Arc<dyn ResourceImporter>,
 }
 
-/// What a restore did.
+/// What a restore did. `Display` is for people, as that of the plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RestoreReport {
@@ -212,6 +213,11 @@ impl PlannedRestore {
         self.items.read()
     }
 
+    /// Which part of the items the importer has read; none if all of them.
+    pub(crate) async fn part(&self) -> Result<Option<DrillPart>> {
+        self.items.part().await
+    }
+
     /// The items that it restores, unheard.
     pub(crate) fn items(&self) -> &dyn ItemSource {
         &self.items.inner
@@ -267,6 +273,12 @@ impl fmt::Display for RestorePlan {
     }
 }
 
+impl fmt::Display for RestoreReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}: {}", self.component, self.point, self.import)
+    }
+}
+
 impl fmt::Display for PlannedRestore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.plan.fmt(f)
@@ -285,5 +297,20 @@ impl fmt::Debug for RestoreRequest {
             .field("point", &self.point)
             .field("component", &self.component)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_says_what_came_back_of_which_point() {
+        let report = RestoreReport {
+            point: "prod-eu/daily/20261120t064200z-22fk36fx".parse().unwrap(),
+            component: "db".parse().unwrap(),
+            import: ImportReport { bytes: 42, ..ImportReport::default() },
+        };
+        assert_eq!(report.to_string(), "db of prod-eu/daily/20261120t064200z-22fk36fx: restored: 42 bytes");
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 
+use crate::engine::drill_report::DrillPart;
 use crate::error::Result;
 use crate::event::{Event, Observers};
 use crate::name::PointId;
@@ -41,20 +42,16 @@ impl ReadBytes {
     /// Counts what of this range of an item lies beyond all that was read of it, and gives the new sum.
     fn add(&self, item: &str, range: Range<u64>) -> u64 {
         let mut marks = self.marks();
-        let marks = &mut *marks;
-        let new = match marks.furthest.get_mut(item) {
-            Some(furthest) => {
-                let new = range.end.saturating_sub(range.start.max(*furthest));
-                *furthest = range.end.max(*furthest);
-                new
-            }
-            None => {
-                marks.furthest.insert(item.to_owned(), range.end);
-                range.end - range.start
-            }
-        };
+        let furthest = marks.furthest.entry(item.to_owned()).or_default();
+        let new = range.end.saturating_sub(range.start.max(*furthest));
+        *furthest = range.end.max(*furthest);
         marks.bytes += new;
         marks.bytes
+    }
+
+    /// Whether it was read to its end; one without content if it was opened.
+    fn has_whole(&self, item: &ItemInfo) -> bool {
+        self.marks().furthest.get(&item.name).is_some_and(|furthest| *furthest >= item.bytes)
     }
 
     fn marks(&self) -> MutexGuard<'_, Marks> {
@@ -77,9 +74,21 @@ impl ObservedItems {
         self.read.clone()
     }
 
+    /// Which part of the items the importer has read to their ends; none if it is all of them.
+    pub(super) async fn part(&self) -> Result<Option<DrillPart>> {
+        let mut part = DrillPart { restored: 0, of: 0 };
+        let mut listed = self.inner.list();
+        while let Some(item) = listed.next().await.transpose()? {
+            part.of += 1;
+            part.restored += u64::from(self.read.has_whole(&item));
+        }
+        Ok((part.restored < part.of).then_some(part))
+    }
+
     fn watch(&self, item: &ItemInfo, start: u64, content: ByteStream) -> ByteStream {
         let (point, observers, read) = (self.point.clone(), self.observers.clone(), self.read.clone());
         let (name, mut at) = (item.name.clone(), start);
+        read.add(&name, start..start);
         Box::pin(content.inspect(move |chunk| {
             if let Ok(chunk) = chunk {
                 let end = at + chunk.len() as u64;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::builder::Inner;
 use crate::engine::drill_newest::{Drilled, NewestDrills};
-use crate::engine::drill_report::{Measured, shown, span_at};
+use crate::engine::drill_report::{DrillPart, Measured, shown, span_at};
 use crate::error::Result;
 use crate::event::Event;
 use crate::name::{Name, PointId};
@@ -36,8 +36,11 @@ pub struct DrillSeen {
     pub at: Timestamp,
     /// How long ago that was.
     pub age: SignedDuration,
-    /// Whether the component was restored whole and everything checked was as it should be.
+    /// Whether all that was to be restored was, whole, and everything checked was as it should be.
     pub passed: bool,
+    /// Which part of the component was restored; none if all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<DrillPart>,
     /// How old the restored state was.
     pub rpo: Measured,
     /// How long the recovery took; none if the drill did not pass.
@@ -78,7 +81,7 @@ pub(super) async fn drills(
 impl DrillSeen {
     fn of(Drilled { file, at, drill }: Drilled, now: Timestamp) -> Self {
         let age = now.duration_since(at).max(SignedDuration::ZERO);
-        Self { point: file.point, at, age, passed: drill.passed, rpo: drill.rpo, rto: drill.rto }
+        Self { point: file.point, at, age, passed: drill.passed, part: drill.part, rpo: drill.rpo, rto: drill.rto }
     }
 }
 
@@ -90,6 +93,7 @@ impl fmt::Display for DrillStatus {
                 let age = seen.age.round(Unit::Second).unwrap_or(seen.age);
                 let passed = if seen.passed { "passed" } else { "FAILED" };
                 write!(f, "newest drill {passed} {:#} ago, from {}", age, seen.point.run)?;
+                seen.part.iter().try_for_each(|part| write!(f, ", of {part} alone"))?;
                 seen.rto.iter().try_for_each(|rto| write!(f, ", recovered in {}", shown(rto.achieved)))?;
             }
             None => f.write_str("no drill")?,

@@ -231,10 +231,7 @@ impl ImportPlan {
 impl Display for ImportPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "restore into {}:", self.target)?;
-        for (action, count) in &self.counts {
-            write!(f, " {count} {action},")?;
-        }
-        write!(f, " {} bytes", self.bytes)?;
+        write_counts(f, &self.counts, self.bytes)?;
         for entry in &self.entries {
             write!(f, "\n  {} {:?}: {}", entry.action, entry.what, entry.why)?;
         }
@@ -313,6 +310,26 @@ impl ImportReport {
     }
 }
 
+impl Display for ImportReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("restored:")?;
+        write_counts(f, &self.counts, self.bytes)?;
+        let listed = usize::try_from(LISTED).unwrap_or(usize::MAX);
+        for problem in self.problems.iter().take(listed) {
+            write!(f, "\n  NOT RESTORED {:?}: {}", problem.what, problem.why)?;
+        }
+        if let Some(more) = self.problems.len().checked_sub(listed).filter(|more| *more > 0) {
+            write!(f, "\n  and {more} more: NOT RESTORED")?;
+        }
+        self.notes.iter().try_for_each(|note| write!(f, "\n  note: {note}"))
+    }
+}
+
+fn write_counts(f: &mut fmt::Formatter<'_>, counts: &BTreeMap<ImportAction, u64>, bytes: u64) -> fmt::Result {
+    counts.iter().try_for_each(|(action, count)| write!(f, " {count} {action},"))?;
+    write!(f, " {bytes} bytes")
+}
+
 /// Options that a backend defines, as a value that travels through plans: made from a typed struct, read back as one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -336,5 +353,26 @@ impl BackendOptions {
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
         T::deserialize(&self.0)
             .map_err(|error| Error::new(ErrorKind::Invalid, format!("these options do not fit the backend: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_a_line_and_what_did_not_come_back() {
+        let mut report = ImportReport { bytes: 42, ..ImportReport::default() };
+        assert_eq!(report.to_string(), "restored: 42 bytes");
+        for action in [ImportAction::Create, ImportAction::Overwrite, ImportAction::Create] {
+            report.add(action);
+        }
+        report.notes.push("no owners".to_owned());
+        report.problems.push(Problem::new("a\nb", "no room"));
+        let told = "restored: 2 create, 1 overwrite, 42 bytes\n  NOT RESTORED \"a\\nb\": no room\n  note: no owners";
+        assert_eq!(report.to_string(), told);
+        report.problems = vec![Problem::new("x", "no room"); 1_003];
+        let told = report.to_string();
+        assert!(told.contains("and 3 more") && told.lines().count() == 1_003, "{told}");
     }
 }

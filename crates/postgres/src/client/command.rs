@@ -44,7 +44,8 @@ pub(crate) async fn start(program: &Program, arguments: &[String], server: Optio
     let name = program.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let mut command = Command::new(&program.path);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    // Variables of libpq's that the caller's environment may have would decide where it connects.
+    // Variables of libpq's that the caller's environment may have would decide where it connects, its locale in which
+    // language the program speaks.
     command.env_clear().env("LC_ALL", "C").envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command.envs(std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path)));
     let mut password = None;
@@ -117,7 +118,8 @@ impl fmt::Display for Said {
     }
 }
 
-/// What the program's own words tell. It says them in English, because its locale is C.
+/// What the program's words tell. Its own are English, because its locale is C. What it repeats of the server is in the
+/// server's `lc_messages`, which only a super-user may choose: in another language it tells no kind.
 fn kind_of(lines: &[String]) -> ErrorKind {
     let says = |words: &str| lines.iter().any(|line| line.contains(words));
     if says("due to conflict with recovery") {
@@ -277,5 +279,6 @@ mod tests {
             said.lines.iter().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
         let known = ["LC_ALL", "PATH", "LD_LIBRARY_PATH", "PWD", "SHLVL", "_", "OLDPWD"];
         assert!(names.iter().all(|name| known.contains(name)), "{names:?}");
+        assert!(said.lines.iter().any(|line| line == "LC_ALL=C"), "its errors are found by English words: {said}");
     }
 }

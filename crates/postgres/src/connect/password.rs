@@ -13,7 +13,7 @@ use super::PgConnect;
 /// A source of the password.
 #[derive(Clone)]
 pub(crate) enum Password {
-    /// None is needed, or there is one in libpq's own file.
+    /// None was named. Libpq's own file is not looked for.
     Absent,
     Known(Secret<String>),
     File(PathBuf),

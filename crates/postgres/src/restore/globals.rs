@@ -11,7 +11,7 @@ use super::target::Target;
 use super::{PgRestore, RestoreGlobals};
 use crate::connect::Session;
 use crate::error;
-use crate::globals::{Globals, RoleSetting};
+use crate::globals::{Globals, Membership, RoleSetting};
 
 /// More is no list of roles.
 const MAX_BYTES: u64 = 256 << 20;
@@ -50,6 +50,10 @@ pub(super) async fn wanted(
     let mut wanted = Wanted::of(globals, how, &there, &restore.server().user, database);
     let tablespaces = target.tablespaces().await?;
     wanted.globals.tablespaces.retain(|tablespace| !tablespaces.contains(&tablespace.name));
+    if !wanted.replaced.is_empty() {
+        let stays = wanted.what_stays(&Globals::read(&target.session, false).await?);
+        wanted.notes.extend(stays);
+    }
     if !target.superuser {
         wanted.notes.push("only the super-user may restore every attribute of roles and tablespaces".to_owned());
     }
@@ -113,6 +117,33 @@ impl Wanted {
         wanted
     }
 
+    /// What replaced roles have at the server and the dump does not know: statements that make things take nothing away.
+    fn what_stays(&self, there: &Globals) -> Vec<String> {
+        let replaced = |role: &str| self.replaced.contains(role);
+        let Globals { memberships, settings, .. } = &self.globals;
+        let membership = |m: &&Membership| {
+            let known = |n: &Membership| (&n.role, &n.member) == (&m.role, &m.member) && n.admin >= m.admin;
+            (replaced(&m.role) || replaced(&m.member)) && !memberships.iter().any(known)
+        };
+        let setting = |s: &&RoleSetting| {
+            let known = |t: &RoleSetting| (&t.role, &t.database, &t.name) == (&s.role, &s.database, &s.name);
+            s.role.as_deref().is_some_and(replaced) && s.database.is_none() && !settings.iter().any(known)
+        };
+        let admin = |m: &Membership| if m.admin { " with its admin option" } else { "" };
+        let memberships = there.memberships.iter().filter(membership);
+        let memberships: BTreeSet<String> =
+            memberships.map(|m| format!("{} in {}{}", m.member, m.role, admin(m))).collect();
+        let settings = there.settings.iter().filter(setting);
+        let settings: BTreeSet<String> =
+            settings.map(|s| format!("{} of {}", s.name, s.role.as_deref().unwrap_or_default())).collect();
+        let lists = [("memberships", memberships), ("settings", settings)].into_iter();
+        let lists = lists.filter(|(_, list)| !list.is_empty()).map(|(what, list)| {
+            let list: Vec<String> = list.into_iter().collect();
+            format!("{what} that the dump does not have stay: {}", list.join(", "))
+        });
+        lists.collect()
+    }
+
     pub(super) fn makes_role(&self, role: &str) -> bool {
         self.made.contains(role)
     }
@@ -133,7 +164,7 @@ impl Wanted {
             created.push(format!("tablespace {} in {:?}", tablespace.name, tablespace.location));
         }
         for role in &self.replaced {
-            let why = "attributes, memberships, settings and password become those of the dump";
+            let why = "attributes and password become those of the dump, its memberships and settings are added";
             plan.add(ImportAction::Overwrite, format!("role {role}"), why);
         }
         if !created.is_empty() {
@@ -190,6 +221,29 @@ mod tests {
         let wanted = Wanted::of(globals(), how, &there, "postgres", "db");
         assert_eq!(wanted.in_database.len(), 1);
         wanted.globals.statements(150_000).into_iter().map(|statement| statement.sql).collect()
+    }
+
+    #[test]
+    fn what_a_replaced_role_has_besides_is_told() {
+        let there: BTreeSet<String> = ["postgres", "old"].map(str::to_owned).into();
+        let json = r#"{
+            "memberships": [{"role": "old", "member": "new"}, {"role": "old", "member": "postgres", "admin": true},
+                            {"role": "g", "member": "old"}, {"role": "g", "member": "old", "grantor": "x"},
+                            {"role": "g", "member": "new"}],
+            "settings": [{"role": "old", "name": "a", "value": "0"}, {"role": "old", "name": "c", "value": "1"},
+                         {"role": "old", "database": "elsewhere", "name": "d", "value": "1"},
+                         {"role": "new", "name": "c", "value": "1"}]
+        }"#;
+        let at_server: Globals = serde_json::from_str(json).unwrap();
+        let replacing = Wanted::of(globals(), RestoreGlobals::DangerReplace, &there, "postgres", "db");
+        let told = replacing.what_stays(&at_server);
+        let expected = [
+            "memberships that the dump does not have stay: old in g, postgres in old with its admin option",
+            "settings that the dump does not have stay: c of old",
+        ];
+        assert_eq!(told, expected);
+        let adding = Wanted::of(globals(), RestoreGlobals::AddMissing, &there, "postgres", "db");
+        assert!(adding.what_stays(&at_server).is_empty());
     }
 
     #[test]

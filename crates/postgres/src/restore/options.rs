@@ -57,7 +57,8 @@ pub enum RestoreGlobals {
     Leave,
     /// Roles that are not there are made. Those that are keep their passwords, attributes and settings.
     AddMissing,
-    /// Roles that are there get the attributes, memberships, settings and passwords of the dump, too.
+    /// Roles that are there get the attributes, memberships, settings and passwords of the dump, too. Memberships and settings
+    /// that the dump does not have stay, and the plan names them.
     DangerReplace,
 }
 

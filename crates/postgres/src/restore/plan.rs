@@ -297,6 +297,7 @@ fn count(plan: &mut ImportPlan, kept: &[&Entry], found: &Option<Found>) {
 
 /// What an entry is called in a database, where something may bear its name there.
 fn object(entry: &Entry) -> Option<Object> {
+    let mut name = entry.tag.as_str();
     let kind = match entry.kind.as_str() {
         "TABLE" | "FOREIGN TABLE" | "VIEW" | "MATERIALIZED VIEW" | "SEQUENCE" => "relation",
         "FUNCTION" | "PROCEDURE" | "AGGREGATE" => "function",
@@ -313,9 +314,17 @@ fn object(entry: &Entry) -> Option<Object> {
         "EXTENSION" => "extension",
         "PUBLICATION" => "publication",
         "EVENT TRIGGER" => "event trigger",
+        "PROCEDURAL LANGUAGE" => "language",
+        "ACCESS METHOD" => "access method",
+        // The tags of these two begin with what they are.
+        "CAST" | "USER MAPPING" => {
+            name = name.strip_prefix(&entry.kind).map_or(name, str::trim_start);
+            if entry.kind == "CAST" { "cast" } else { "user mapping" }
+        }
         _ => return None,
     };
-    Some(Object { kind: kind.to_owned(), schema: entry.schema.clone().unwrap_or_default(), name: entry.tag.clone() })
+    let (schema, name) = (entry.schema.clone().unwrap_or_default(), name.to_owned());
+    Some(Object { kind: kind.to_owned(), schema, name })
 }
 
 /// What a person should know.

@@ -98,6 +98,8 @@ impl Target {
         if found.marker.is_none() {
             // Nobody's leftovers: what is in it counts.
             let inside = server.with_database(name).session().await?;
+            // So that types are written with their schemas, as in an archive.
+            inside.batch_execute("set search_path = ''").await.map_err(error::server)?;
             let rows = inside.query(OBJECTS, &[]).await.map_err(error::server)?;
             let object = |row: &tokio_postgres::Row| Object { kind: row.get(0), schema: row.get(1), name: row.get(2) };
             found.objects = rows.iter().map(object).collect();
@@ -156,7 +158,7 @@ pub(super) async fn identity(session: &Session, name: &str) -> Result<Option<(u3
     Ok(row.map(|row| (row.get(0), row.get(1))))
 }
 
-/// What somebody made in a database. Members of extensions come and go with these; extensions themselves are no obstacle:
+/// What somebody made in a database: numbers below 16384 are what comes with the server. Members of extensions come and go with these; extensions themselves are no obstacle:
 /// archives make them if they are not there.
 const OBJECTS: &str = "
 with own as (
@@ -204,7 +206,18 @@ union all
 select 'publication', '', pubname::text from pg_publication
 union all
 select 'event trigger', '', evtname::text from pg_event_trigger e
-  where ('pg_event_trigger'::regclass, e.oid) not in (table members)";
+  where ('pg_event_trigger'::regclass, e.oid) not in (table members)
+union all
+select 'cast', '', '(' || format_type(castsource, null) || ' AS ' || format_type(casttarget, null) || ')' from pg_cast c
+  where oid >= 16384 and ('pg_cast'::regclass, c.oid) not in (table members)
+union all
+select 'language', '', lanname::text from pg_language l
+  where lanispl and oid >= 16384 and ('pg_language'::regclass, l.oid) not in (table members)
+union all
+select 'access method', '', amname::text from pg_am a
+  where oid >= 16384 and ('pg_am'::regclass, a.oid) not in (table members)
+union all
+select 'user mapping', '', usename || ' SERVER ' || srvname from pg_user_mappings";
 
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

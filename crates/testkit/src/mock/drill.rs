@@ -9,14 +9,13 @@ use async_trait::async_trait;
 use backstay_core::clock::{Clock, SystemClock};
 use backstay_core::source::{Check, DrillPlace, DrillTarget, ItemSource, ResourceImporter, Scratch, Validation};
 use backstay_core::{ErrorKind, Result};
-use futures_util::TryStreamExt;
 use jiff::Timestamp;
 
 use crate::mock::{Calls, MockImporter, scripted};
 
 /// Makes scratch places in memory, under the target's contract, and fails as told. Clones have the same places.
 ///
-/// It checks that every item is there, and what [`check`](Self::check) adds.
+/// It checks that every item is there that its importer restores, and what [`check`](Self::check) adds.
 ///
 /// ```
 /// use backstay_testkit::mock::{DrillFault, MockDrillTarget};
@@ -176,8 +175,8 @@ impl Scratch for MockScratch {
         if self.target.nothing_checked {
             return Ok(validation);
         }
-        let told: Vec<String> = items.list().map_ok(|item| item.name).try_collect().await?;
-        let there = told.iter().filter(|name| self.importer.content(name).is_some()).count();
+        let told = self.importer.chosen(items).await?;
+        let there = told.iter().filter(|item| self.importer.content(&item.name).is_some()).count();
         let found = if there == told.len() { Ok(there.to_string()) } else { Err(there.to_string()) };
         validation.add(Check::new("items", told.len().to_string(), found, Duration::ZERO));
         for (name, found) in &self.target.checks {

@@ -26,6 +26,7 @@ use crate::mock::{Calls, scripted};
 #[derive(Clone, Debug, Default)]
 pub struct MockImporter {
     kind: Option<String>,
+    only: Option<String>,
     items: Arc<Mutex<BTreeMap<String, Bytes>>>,
     check_error: Option<ErrorKind>,
     check_problems: Vec<Problem>,
@@ -40,6 +41,13 @@ impl MockImporter {
     #[must_use]
     pub fn kind(mut self, kind: impl Into<String>) -> Self {
         self.kind = Some(kind.into());
+        self
+    }
+
+    /// Restores this item and leaves the others, as an importer of one database of several does.
+    #[must_use]
+    pub fn only(mut self, item: impl Into<String>) -> Self {
+        self.only = Some(item.into());
         self
     }
 
@@ -88,8 +96,8 @@ impl MockImporter {
     /// The same target, and nothing goes wrong any more: for the attempt after a failed one.
     #[must_use]
     pub fn healed(&self) -> Self {
-        let (kind, items, calls) = (self.kind.clone(), self.items.clone(), self.calls.clone());
-        Self { kind, items, calls, ..Self::default() }
+        let (kind, only, calls) = (self.kind.clone(), self.only.clone(), self.calls.clone());
+        Self { kind, only, items: self.items.clone(), calls, ..Self::default() }
     }
 
     /// One like it in another, empty place.
@@ -120,9 +128,12 @@ impl MockImporter {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn accepted(&self, items: &dyn ItemSource) -> Result<Vec<ItemInfo>> {
+    /// The items that it restores.
+    pub(crate) async fn chosen(&self, items: &dyn ItemSource) -> Result<Vec<ItemInfo>> {
         let all: Vec<ItemInfo> = items.list().try_collect().await?;
-        Ok(all.into_iter().filter(|item| self.accepts(item)).collect())
+        let is_chosen =
+            |item: &ItemInfo| self.accepts(item) && self.only.as_ref().is_none_or(|only| *only == item.name);
+        Ok(all.into_iter().filter(is_chosen).collect())
     }
 
     /// What is to be done with an item of this content.
@@ -145,7 +156,7 @@ impl ResourceImporter for MockImporter {
     async fn check(&self, items: &dyn ItemSource) -> Result<CheckReport> {
         self.calls.add("check");
         let mut report = CheckReport::default();
-        for item in self.accepted(items).await? {
+        for item in self.chosen(items).await? {
             read(items, &item).await?;
             report.entries += 1;
         }
@@ -156,7 +167,7 @@ impl ResourceImporter for MockImporter {
     async fn plan(&self, items: &dyn ItemSource, options: &ImportOptions) -> Result<ImportPlan> {
         self.calls.add("plan");
         let mut plan = ImportPlan::new(self.to_string(), options);
-        for item in self.accepted(items).await? {
+        for item in self.chosen(items).await? {
             let action = self.decide(&item, &read(items, &item).await?, options);
             if matches!(action, ImportAction::Create | ImportAction::Overwrite) {
                 plan.bytes += item.bytes;
@@ -171,7 +182,7 @@ impl ResourceImporter for MockImporter {
         assert!(!self.apply_panics, "the mock was told to panic");
         let mut report = ImportReport::default();
         report.problems.clone_from(&self.apply_problems);
-        for (i, item) in self.accepted(items).await?.into_iter().enumerate() {
+        for (i, item) in self.chosen(items).await?.into_iter().enumerate() {
             if let Some((_, kind)) = self.apply_error.filter(|(items, _)| *items == i) {
                 return Err(scripted(kind));
             }

@@ -1,12 +1,15 @@
 //! Mistakes are told all at once, and no secret with them.
 
+use std::time::Duration;
+
+use backstay_core::Secret;
+
 use super::*;
 
 #[tokio::test]
 async fn all_mistakes_are_told_at_once() {
     let builder = S3Builder::new("Not_A_Bucket")
         .endpoint("s3.example")
-        .session_token(Secret::new("planted-token".to_owned()))
         .credentials("", Secret::new("planted-secret".to_owned()))
         .assume_role("admin", None)
         .owner("")
@@ -23,7 +26,6 @@ async fn all_mistakes_are_told_at_once() {
     let told = [
         "not the name of a bucket",
         "endpoint",
-        "session token",
         "access key",
         "ARN of a role",
         "owner",

@@ -1,0 +1,62 @@
+//! Mistakes about the way are told all at once, and no secret with them.
+
+#![expect(unreachable_pub, reason = "this builder is like those of users")]
+
+use super::*;
+
+struct Builder {
+    connect: Connect,
+}
+
+connect_methods!(Builder);
+
+fn builder() -> Builder {
+    Builder { connect: Connect::new("S3", "open it") }
+}
+
+fn secret(text: &str) -> Secret<String> {
+    Secret::new(text.to_owned())
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let wrong = builder()
+        .endpoint("s3.example")
+        .region("eu-west-1")
+        .profile("backup")
+        .credentials("", secret("planted-secret"))
+        .session_token(secret("planted-token"))
+        .assume_role("admin", None)
+        .assume_role("arn:aws:iam::123456789012:role/backup", Some("id"))
+        .attempts(0)
+        .timeout(Duration::ZERO)
+        .connect;
+    let error = wrong.check(vec!["its own".to_owned()]).unwrap_err();
+    let told = "cannot open it: its own; the endpoint begins with neither https:// nor http://; an access key or a secret key \
+                is empty; \"admin\" is not the ARN of a role; no attempt at all; a timeout of nothing";
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Invalid, told));
+    assert!(!format!("{wrong:?} {error:?}").contains("planted"));
+}
+
+#[test]
+fn a_token_goes_with_its_keys_in_either_order() {
+    let first = builder().session_token(secret("token")).credentials("key", secret("secret")).connect;
+    let last = builder().credentials("key", secret("secret")).session_token(secret("token")).connect;
+    for connect in [first, last] {
+        connect.check(Vec::new()).unwrap();
+        assert_eq!(connect.credentials(connect.keys.as_ref().unwrap()).session_token(), Some("token"));
+    }
+    let alone = builder().session_token(secret("planted")).connect.check(Vec::new()).unwrap_err().to_string();
+    assert!(alone.contains("a session token without `credentials`") && !alone.contains("planted"), "{alone}");
+}
+
+#[test]
+fn an_endpoint_is_an_address_and_nothing_else() {
+    for good in ["https://s3.example", "http://127.0.0.1:9000/base"] {
+        builder().endpoint(good).connect.check(Vec::new()).unwrap();
+    }
+    for (url, flaw) in [("https://", "no host"), ("https://key:planted@s3.example", "has a credential in it")] {
+        let error = builder().endpoint(url).connect.check(Vec::new()).unwrap_err().to_string();
+        assert!(error.contains(flaw) && !error.contains("planted"), "{url}: {error}");
+    }
+}
