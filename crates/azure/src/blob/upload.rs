@@ -16,9 +16,6 @@ use backstay_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
 use futures_util::TryStreamExt as _;
-use md5::{Digest as _, Md5};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 use super::put::{Terms, md5_of};
 use super::{BlobStore, meta};
@@ -38,8 +35,6 @@ pub(super) struct BlobUpload {
     size: u64,
     /// Parts that were handed in and are not staged.
     missing: Arc<AtomicUsize>,
-    /// The digest of the parts so far, in their order.
-    whole: Option<JoinHandle<Md5>>,
 }
 
 impl BlobUpload {
@@ -47,33 +42,12 @@ impl BlobUpload {
         let terms = store.terms(Operation::Upload, &key, &options)?;
         let mut attempt = [0; 16];
         store.0.random.fill(&mut attempt);
-        Ok(Self { store, key, options, terms, attempt, parts: 0, size: 0, missing: Arc::default(), whole: None })
+        Ok(Self { store, key, options, terms, attempt, parts: 0, size: 0, missing: Arc::default() })
     }
 
     /// All ids of a blob have one length, or the service refuses them.
     fn block_id(&self, part: u32) -> Vec<u8> {
         [&self.attempt[..], &part.to_be_bytes()].concat()
-    }
-
-    /// Hashes what follows, once what came before is hashed. It runs whether anybody waits or not.
-    fn hash(&mut self, data: Bytes) -> oneshot::Receiver<()> {
-        let (done, hashed) = oneshot::channel();
-        let before = self.whole.take();
-        self.whole = Some(tokio::spawn(async move {
-            let mut whole = match before {
-                Some(before) => joined(before.await),
-                None => Md5::new(),
-            };
-            let whole = tokio::task::spawn_blocking(move || {
-                whole.update(&data);
-                whole
-            });
-            let whole = joined(whole.await);
-            // Who does not wait for it has given the part up.
-            let _gone = done.send(());
-            whole
-        }));
-        hashed
     }
 
     fn error(&self, error: Error) -> Error {
@@ -88,16 +62,6 @@ impl BlobUpload {
     }
 }
 
-/// What a task gave; a panic of it goes on here.
-fn joined<T>(result: std::result::Result<T, tokio::task::JoinError>) -> T {
-    match result {
-        Ok(value) => value,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // Nobody cancels it but a runtime that ends, and then nobody waits.
-        Err(error) => std::panic::resume_unwind(Box::new(error.to_string())),
-    }
-}
-
 #[async_trait]
 impl Upload for BlobUpload {
     fn part(&mut self, data: Bytes) -> BoxFuture<'static, Result<()>> {
@@ -106,14 +70,11 @@ impl Upload for BlobUpload {
         self.parts += 1;
         self.size += size;
         missing.fetch_add(1, Ordering::Relaxed);
-        let hashed = self.hash(data.clone());
         Box::pin(async move {
             let options = BlockBlobClientStageBlockOptions {
                 transactional_content_md5: Some(md5_of(data.clone()).await?.to_vec()),
                 ..Default::default()
             };
-            // The memory of a part is free when its future ends, so nothing may hold it on.
-            let _ended = hashed.await;
             let blob = store.blob(&key).block_blob_client();
             let staged = blob.stage_block(&id, size, Body::Bytes(data).into(), Some(options)).await;
             staged.map_err(|error| store.failed(Operation::Part, &key, &error))?;
@@ -122,15 +83,11 @@ impl Upload for BlobUpload {
         })
     }
 
-    async fn complete(mut self: Box<Self>) -> Result<ObjectMeta> {
+    async fn complete(self: Box<Self>) -> Result<ObjectMeta> {
         if self.missing.load(Ordering::Acquire) > 0 {
             let error = Error::new(ErrorKind::Invalid, "a part of the upload did not arrive");
             return Err(self.error(error).advise("complete an upload only after every part has succeeded"));
         }
-        let whole = match self.whole.take() {
-            Some(whole) => joined(whole.await),
-            None => Md5::new(),
-        };
         let blocks = BlockLookupList {
             // Blocks that are staged, and none that another content is made of.
             uncommitted: Some((0..self.parts).map(|part| self.block_id(part)).collect()),
@@ -139,7 +96,6 @@ impl Upload for BlobUpload {
         let blocks = RequestContent::try_from(blocks).map_err(|error| self.error(super::told(&error)))?;
         let options = BlockBlobClientCommitBlockListOptions {
             if_none_match: self.terms.create.then(|| "*".into()),
-            blob_content_md5: Some(whole.finalize().to_vec()),
             blob_content_type: Some("application/octet-stream".to_owned()),
             tier: self.terms.tier.clone(),
             immutability_policy_expiry: self.terms.until,
