@@ -1,5 +1,7 @@
 //! The published suite on every store and layer of our own, and on stores that break a clause: each must be caught.
 
+mod support;
+
 use std::sync::Arc;
 
 use backstay_core::ErrorKind;
@@ -8,6 +10,7 @@ use backstay_core::store::{LocalStore, MemoryStore, ObjectStore, ObjectStoreExt,
 use backstay_testkit::conformance::store::run;
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use futures_util::FutureExt;
+use support::copying::{Can, Server};
 
 /// Abilities that a store lacks are named, so that no case goes missing unnoticed.
 async fn conforms(skipped: &[&str], fresh: impl Fn() -> Arc<dyn ObjectStore>) {
@@ -18,9 +21,9 @@ async fn conforms(skipped: &[&str], fresh: impl Fn() -> Arc<dyn ObjectStore>) {
     assert_eq!(missing, skipped, "{report}");
 }
 
-const UNVERSIONED: &[&str] = &["versions"];
-const VERSIONED: &[&str] = &["locks without versions"];
-const PLAIN: &[&str] = &["versions", "locks"];
+const UNVERSIONED: &[&str] = &["versions", "copies"];
+const VERSIONED: &[&str] = &["locks without versions", "copies"];
+const PLAIN: &[&str] = &["versions", "locks", "copies"];
 
 #[tokio::test]
 async fn memory() {
@@ -97,6 +100,41 @@ async fn layers_on_layers() {
         Arc::new(store.limited(LimitOptions::default()).retrying(RetryOptions::default()))
     })
     .await;
+}
+
+/// A copy passes every layer, in and out.
+#[tokio::test]
+async fn layers_over_a_store_that_copies() {
+    const COPIES: &[&str] = &["locks without versions"];
+    let fresh = || Server::default().store("acme", MemoryStore::versioned());
+    conforms(COPIES, || Arc::new(fresh())).await;
+    conforms(COPIES, || Arc::new(fresh().prefixed(Prefix::new("a/").unwrap()).unwrap())).await;
+    conforms(COPIES, || Arc::new(fresh().retrying(RetryOptions::default()))).await;
+    conforms(COPIES, || Arc::new(fresh().limited(LimitOptions::default()).observed(|_| ()))).await;
+    conforms(COPIES, || Arc::new(FaultyStore::new(Arc::new(fresh())))).await;
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_prove_a_copy_says_so() {
+    conforms(&["locks without versions", "proved copies"], || {
+        let server = Server::default();
+        server.can(Can::NotProve);
+        Arc::new(server.store("acme", MemoryStore::versioned()))
+    })
+    .await;
+}
+
+/// One that copies first and looks later, or not at all.
+#[tokio::test]
+async fn a_store_that_shows_a_copy_unproved_is_caught() {
+    let report = run(|_| {
+        let server = Server::default();
+        server.can(Can::NotLook);
+        Ok(Arc::new(server.store("acme", MemoryStore::versioned())))
+    })
+    .await;
+    let failed: Vec<_> = report.failed.iter().map(|(name, _)| *name).collect();
+    assert_eq!(failed, ["a_copy_of_other_content_than_announced_is_refused"], "{report}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
 /// What Azurite lacks. Those of these calls that a store makes are tested on a server of our own: `sim_azure_fake`.
-const LACKS: [(&str, &str); 13] = [
+const LACKS: [(&str, &str); 18] = [
     ("older_contents_stay_readable", "versions"),
     ("versions_are_listed_the_newest_first", "versions"),
     ("versions_are_told_with_their_times", "versions"),
@@ -26,6 +26,11 @@ const LACKS: [(&str, &str); 13] = [
     ("a_locked_version_stays_under_others", "locks"),
     ("an_older_version_can_be_locked", "locks"),
     ("a_lock_on_nothing_is_not_found", "locks"),
+    ("a_copy_has_the_bytes_of_its_source", "copies"),
+    ("a_copy_is_what_was_announced", "proved copies"),
+    ("a_copy_of_other_content_than_announced_is_refused", "proved copies"),
+    ("a_copy_replaces_nothing", "copies"),
+    ("a_copy_of_nothing_is_not_found", "copies"),
 ];
 
 /// Where Azurite is not like Azure: it takes blocks that are staged and not committed for a blob, where one is to be put.

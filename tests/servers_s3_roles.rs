@@ -170,7 +170,8 @@ async fn every_other_role_does_its_work_under_its_policy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replicator_copies_with_read_there_and_create_here() {
     let place = Place::new().await;
-    let point = program(place.administrator().await, tier()).backup("daily").await.expect("a backup").id;
+    let backstay = program(place.administrator().await, tier());
+    let first = backstay.backup("daily").await.expect("a backup").id;
     place.server.create_bucket("replica", Bucket::versioned());
     let (origin_id, signers) = (place.keyring.vault_id().clone(), place.keyring.allowed_signers().clone());
     let mut own = Keyring::generate().expect("fresh keys");
@@ -178,19 +179,35 @@ async fn a_replicator_copies_with_read_there_and_create_here() {
     made.build().await.expect("a replica");
     let copying = own.issue(Role::Replicator, &"copier".parse().expect("a name")).expect("issued");
 
-    // One credential, with both policies.
-    let keys = place.server.user("copier");
-    let mut policy = RolePolicy::new(Role::Replicator, "replica").identity();
-    let there = RolePolicy::new(Role::Restorer, BUCKET).identity();
+    // One credential with both policies, by which the server copies what is large; or two, of which neither may do that.
+    let (reader, writer, both) =
+        (place.server.user("reader"), place.server.user("creator"), place.server.user("copier"));
+    let (there, here) =
+        (RolePolicy::new(Role::Restorer, BUCKET).identity(), RolePolicy::new(Role::Replicator, "replica").identity());
+    let mut policy = here.clone();
     let statements = policy["Statement"].as_array_mut().expect("statements");
     statements.extend(there["Statement"].as_array().expect("statements").clone());
-    place.server.allow(&keys, &policy.to_string());
-    let there = builder(&place.server, BUCKET, &keys).versions(true).build().await.expect("it reads there");
-    let here = builder(&place.server, "replica", &keys).versions(true).build().await.expect("it creates here");
-    let there = Vault::open_read_only(there).trust(signers.clone()).build().await.expect("it opens");
-    let here = Vault::open_as(Role::Replicator, here).keys(&copying).origin(origin_id, &signers).build().await;
-    let report = Replicator::new(there, here.expect("it opens")).plan().await.expect("a plan").apply().await;
-    assert_eq!(report.expect("copied").copied, [point]);
+    for (keys, policy) in [(&reader, there), (&writer, here), (&both, policy)] {
+        place.server.allow(keys, &policy.to_string());
+    }
+    let copy = |there: Keys, here: Keys| {
+        let (server, signers, copying, origin_id) = (&place.server, &signers, &copying, &origin_id);
+        async move {
+            server.reset_calls();
+            let there = builder(server, BUCKET, &there).versions(true).build().await.expect("it reads there");
+            let here = builder(server, "replica", &here).versions(true).build().await.expect("it creates here");
+            let there = Vault::open_read_only(there).trust(signers.clone()).build().await.expect("it opens");
+            let here = Vault::open_as(Role::Replicator, here).keys(copying).origin(origin_id.clone(), signers);
+            let replicator = Replicator::new(there, here.build().await.expect("it opens"));
+            let report = replicator.plan().await.expect("a plan").apply().await.expect("copied");
+            (report.copied, server.calls(Op::UploadPart), server.calls(Op::UploadPartCopy))
+        }
+    };
+    assert_eq!(copy(both.clone(), both).await, (vec![first], 0, 1));
+    let second = backstay.backup("daily").await.expect("a backup").id;
+    let (copied, sent, by_the_server) = copy(reader, writer).await;
+    assert_eq!((copied, by_the_server), (vec![second], 0));
+    assert!(sent > 0, "it was streamed");
 }
 
 /// The worst day: no condition in the policy, the writer's credential stolen, and an administrator's too.

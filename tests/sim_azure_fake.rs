@@ -62,7 +62,10 @@ async fn on_a_fake_with_versions_and_locks_the_contract_is_kept_but_for_what_azu
     .await;
     let failed: Vec<_> = report.failed.iter().map(|(name, _)| *name).collect();
     assert_eq!(failed, LACKS, "{report}");
-    assert_eq!(report.skipped, [("a_locked_object_is_not_overwritten", "locks without versions")]);
+    assert_eq!(report.skipped[0], ("a_locked_object_is_not_overwritten", "locks without versions"));
+    // It copies what it has a SAS for, and proves no SHA-256 of it.
+    let copies: Vec<_> = report.skipped[1..].iter().map(|(_, ability)| *ability).collect();
+    assert_eq!(copies, ["copies", "proved copies", "proved copies", "copies", "copies"], "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,6 +162,10 @@ async fn on_a_fake_one_container_copies_from_another_and_no_byte_passes_us() {
     let pins = requests.iter().filter(|request| request.header("x-ms-source-if-match").is_some()).count();
     assert_eq!(pins, 3);
 
+    // Of what it copies the service proves no SHA-256, so nothing is copied where one is announced.
+    let announced = PutOptions::default().with_sha256(backstay::Sha256::of(b"content"));
+    assert!(replica.copy_in(&from, &key("proved"), &announced).await.expect("no error").is_none());
+    assert!(!replica.exists(&key("proved")).await.expect("answered"));
     let absent = origin.locate(&key("absent")).expect("a place");
     assert_eq!(
         replica.copy_in(&absent, &key("c"), &PutOptions::default()).await.expect_err("absent").kind(),

@@ -6,6 +6,7 @@ pub mod acts;
 pub mod archived;
 #[cfg(feature = "azure")]
 pub mod azure;
+pub mod copying;
 pub mod dead;
 pub mod gate;
 pub mod lines;

@@ -171,6 +171,12 @@ impl Told {
         self.status == 405
     }
 
+    /// The region that the bucket lies in, if that is why the call failed.
+    #[cfg(feature = "s3")]
+    pub(crate) fn elsewhere(&self) -> Option<&str> {
+        self.region.as_deref().filter(|_| self.is_elsewhere())
+    }
+
     /// What kind of failure it is.
     pub(crate) fn kind(&self) -> ErrorKind {
         if let Some((kind, _)) = self.lost {

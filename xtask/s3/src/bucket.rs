@@ -24,6 +24,7 @@ pub struct Bucket {
     pub(crate) conflicts: bool,
     pub(crate) drops_class: bool,
     pub(crate) drops_encryption: bool,
+    pub(crate) unproved_copies: bool,
 }
 
 impl Bucket {
@@ -40,6 +41,7 @@ impl Bucket {
             conflicts: false,
             drops_class: false,
             drops_encryption: false,
+            unproved_copies: false,
         }
     }
 
@@ -96,6 +98,12 @@ impl Bucket {
     #[must_use]
     pub fn drops_encryption(self) -> Self {
         Self { drops_encryption: true, ..self }
+    }
+
+    /// Copied parts get no checksum, whatever their upload was begun with, as on MinIO.
+    #[must_use]
+    pub fn unproved_copies(self) -> Self {
+        Self { unproved_copies: true, ..self }
     }
 }
 

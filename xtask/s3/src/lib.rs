@@ -27,7 +27,7 @@
 //!   conditional writes, archive classes that are thawed when [the test says so](Server::thawed), tags, and the
 //!   configuration of a bucket. Any other is answered with 501.
 //! - Signatures, `aws-chunked` bodies with trailers and XML are those of [s3s]. Whatever checksum a client sends is
-//!   verified; none is computed that nobody sent.
+//!   verified; none is computed that nobody sent, but of parts that are copied.
 //! - Policies of users: `Effect`, `Action`, `Resource` and their reverse, conditions with the usual operators over the keys
 //!   that calls have, `s3:if-none-match`, `s3:ObjectCreationOperation` and `s3:object-lock-remaining-retention-days`
 //!   among them. The loopback counts as TLS. A bucket's policy is kept and acts on nobody.

@@ -147,7 +147,12 @@ impl Api {
         let input = request.input;
         let (md5, algorithm) = self.before_part(&input.bucket, &input.key, &input.upload_id, input.part_number)?;
         let conditions = (input.copy_source_if_match.as_ref(), input.copy_source_if_none_match.as_ref());
-        let found = source(&self.0.world(), &call, &input.copy_source, conditions)?;
+        let (found, unproved) = {
+            let world = self.0.world();
+            let unproved = world.bucket(&input.bucket)?.settings.unproved_copies;
+            (source(&world, &call, &input.copy_source, conditions)?, unproved)
+        };
+        let algorithm = algorithm.filter(|_| !unproved);
         let content = found.content;
         let (from, to) = match &input.copy_source_range {
             None => (0, content.size),

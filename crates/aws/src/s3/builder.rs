@@ -167,6 +167,7 @@ impl S3Builder {
             capabilities,
             connect: self.connect,
             etags: std::sync::Mutex::default(),
+            copies_unproved: std::sync::atomic::AtomicBool::default(),
         };
         look(&mut shared, self.versions, self.locks).await?;
         Ok(S3Store::new(shared))

@@ -1,5 +1,11 @@
 //! Copies that the server makes, also under a policy that denies plain overwrites: parts copied, then a conditional end.
+//! Where a digest is announced, there is one part: the server tells its SHA-256 before the end.
 
+use std::sync::atomic::Ordering;
+
+use aws_sdk_s3::config::{Builder, Region};
+use aws_sdk_s3::types::ChecksumMode;
+use aws_smithy_types::base64;
 use backstay_core::store::{Key, Location, ObjectMeta, PutOptions, Upload as _};
 use backstay_core::{ErrorKind, Result};
 use bytes::Bytes;
@@ -7,7 +13,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::bucket::escaped;
 use super::head::size;
-use super::store::{S3Store, SLOW_CALL, to};
+use super::store::{S3Store, to};
 use super::upload::{S3Upload, Sent};
 use crate::error::{Call, Told};
 
@@ -16,6 +22,8 @@ const COPY: Call = Call { name: "copy_in", api: "UploadPartCopy", right: "s3:Put
 const SCHEME: &str = "s3";
 /// Bytes of one part, unless the object is too large for it.
 const PART: u64 = 256 << 20;
+/// The largest part that servers take.
+const LARGEST_PART: u64 = 5 << 30;
 /// Parts on their way at once.
 const IN_FLIGHT: usize = 4;
 
@@ -25,6 +33,8 @@ struct Source {
     key: String,
     etag: Option<String>,
     size: u64,
+    /// Whether the server keeps a SHA-256 with it.
+    kept_sha256: bool,
 }
 
 impl S3Store {
@@ -52,39 +62,61 @@ impl S3Store {
         options: &PutOptions,
     ) -> Result<Option<ObjectMeta>> {
         let Some(bucket) = self.bucket_of(from) else { return Ok(None) };
+        let announced = options.sha256.is_some();
+        if announced && self.0.copies_unproved.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         let source = match self.look_at(bucket, &from.key).await {
             Ok(source) => source,
             // Somebody else's credential may read it, and what it reads can be streamed.
-            Err(told) if told.kind() == ErrorKind::Denied => return Ok(None),
+            Err(told) if cannot(told.kind()) => return Ok(None),
             Err(told) => return Err(told.error(LOOK, bucket, &from.key)),
         };
         if source.size == 0 {
             return self.put_object(to, Bytes::new(), options).await.map(Some);
         }
-        let mut upload = self.begin_copy(to, options).await?;
-        match self.copy_parts(&upload, &source).await {
-            Ok(parts) => parts.into_iter().for_each(|part| upload.take(part)),
-            Err(error) => {
-                if let Err(left) = Box::new(upload).abort().await {
-                    tracing::debug!(error = %left, "an upload could not be aborted; a sweep will find it");
-                }
-                let cannot = matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unsupported);
-                return if cannot { Ok(None) } else { Err(error) };
-            }
+        // What versitygw tells of a copy is what it kept of the source, if it kept the same: that proves nothing of the bytes.
+        if announced && source.kept_sha256 {
+            return Ok(None);
         }
+        let most = u64::from(self.0.capabilities.max_parts);
+        let Some(bytes) = bytes_of_parts(source.size, most, announced) else { return Ok(None) };
+        let mut upload = self.begin_copy(to, options).await?;
+        let copied = match self.copy_parts(&upload, &source, bytes).await {
+            Ok(parts) => self.proved(parts, &upload, &source),
+            Err(error) if cannot(error.kind()) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let Ok(Some(parts)) = copied else {
+            if let Err(left) = Box::new(upload).abort().await {
+                tracing::debug!(error = %left, "an upload could not be aborted; a sweep will find it");
+            }
+            return copied.map(|_| None);
+        };
+        parts.into_iter().for_each(|part| upload.take(part));
         Box::new(upload).complete().await.map(Some)
     }
 
     async fn look_at(&self, bucket: &str, key: &str) -> Result<Source, Told> {
         let call = self.0.client.head_object().bucket(bucket).key(key).set_request_payer(self.0.payer.clone());
-        let found = call.send().await.map_err(Told::of)?;
-        let (bucket, key) = (bucket.to_owned(), key.to_owned());
-        Ok(Source { bucket, key, etag: found.e_tag().map(str::to_owned), size: size(found.content_length()) })
+        let call = call.checksum_mode(ChecksumMode::Enabled);
+        let mut found = call.clone().send().await.map_err(Told::of);
+        // A copy may come from another region, a look must be taken there.
+        if let Some(region) = found.as_ref().err().and_then(Told::elsewhere) {
+            let there = Builder::new().region(Region::new(region.to_owned()));
+            found = call.customize().config_override(there).send().await.map_err(Told::of);
+        }
+        let found = found?;
+        Ok(Source {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            etag: found.e_tag().map(str::to_owned),
+            size: size(found.content_length()),
+            kept_sha256: found.checksum_sha256().is_some(),
+        })
     }
 
-    async fn copy_parts(&self, upload: &S3Upload, source: &Source) -> Result<Vec<Sent>> {
-        let most = u64::from(self.0.capabilities.max_parts);
-        let bytes = PART.max(source.size.div_ceil(most));
+    async fn copy_parts(&self, upload: &S3Upload, source: &Source, bytes: u64) -> Result<Vec<Sent>> {
         let parts = source.size.div_ceil(bytes);
         let copies = (0..parts).map(|index| {
             let (start, end) = (index * bytes, source.size.min((index + 1) * bytes));
@@ -110,14 +142,56 @@ impl S3Store {
             .copy_source(format!("{}/{path}", source.bucket))
             .set_copy_source_if_match(source.etag.clone())
             .set_copy_source_range(range.map(|(first, last)| format!("bytes={first}-{last}")));
-        let told = call.customize().config_override(self.waits(SLOW_CALL)).send().await.map_err(Told::of);
+        let told = call.customize().config_override(self.slow()).send().await.map_err(Told::of);
         let copied = told.map_err(|told| {
             if told.is_precondition() {
                 return self.fault(COPY, ErrorKind::Conflict, "the object changed while it was copied", &source.key);
             }
             self.error(told, COPY, upload.key.as_str()).with("from", &source.key)
         })?;
-        let etag = copied.copy_part_result().and_then(|part| part.e_tag()).map(str::to_owned);
-        Ok(Sent { number, etag, crc: None, bytes })
+        let part = copied.copy_part_result();
+        let etag = part.and_then(|part| part.e_tag()).map(str::to_owned);
+        let sha256 = part.and_then(|part| part.checksum_sha256()).map(str::to_owned);
+        Ok(Sent { number, etag, crc: None, sha256, bytes })
+    }
+
+    /// The parts, if they are what was announced; none if the server does not tell, which it will not the next time either.
+    fn proved(&self, parts: Vec<Sent>, upload: &S3Upload, source: &Source) -> Result<Option<Vec<Sent>>> {
+        let Some(announced) = upload.options.sha256 else { return Ok(Some(parts)) };
+        let [Sent { sha256: Some(told), .. }] = &parts[..] else {
+            self.0.copies_unproved.store(true, Ordering::Relaxed);
+            return Ok(None);
+        };
+        let expected = base64::encode(announced.0);
+        if *told == expected {
+            return Ok(Some(parts));
+        }
+        let message = "the content is not the one that was announced";
+        let error = self.fault(COPY, ErrorKind::Corrupt, message, upload.key.as_str());
+        let from = format!("{}/{}", source.bucket, source.key);
+        Err(error.with("from", from).with("expected", expected).with("got", told))
+    }
+}
+
+/// Whether who asks here cannot copy from there, and the caller has to stream.
+fn cannot(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Denied | ErrorKind::Unsupported | ErrorKind::Invalid)
+}
+
+/// How large the parts of a copy are; none if it takes several and the whole has to be proved.
+fn bytes_of_parts(size: u64, most: u64, announced: bool) -> Option<u64> {
+    if announced { (size <= LARGEST_PART).then_some(size) } else { Some(PART.max(size.div_ceil(most))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_proved_is_copied_as_one_part() {
+        assert_eq!(bytes_of_parts(5 << 30, 10_000, true), Some(5 << 30));
+        assert_eq!(bytes_of_parts((5 << 30) + 1, 10_000, true), None);
+        assert_eq!(bytes_of_parts((5 << 30) + 1, 10_000, false), Some(PART));
+        assert_eq!(bytes_of_parts(5 << 40, 10_000, false), Some(549_755_814));
     }
 }

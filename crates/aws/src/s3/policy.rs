@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 
 /// What a role's credential is allowed in a bucket, and nothing else.
 ///
+/// Where a replicator's credential also has the statements of a [`Restorer`](Role::Restorer) for the origin's bucket, the server
+/// copies what is large; with two credentials all is streamed.
+///
 /// ```
 /// use backstay_aws::RolePolicy;
 /// use backstay_core::vault::Role;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::StalledStreamProtectionConfig;
 use aws_sdk_s3::types::RequestPayer;
 use backstay_core::store::{
     BoxStream, Capabilities, DeleteOutcome, GetOptions, GetOutcome, HeadOptions, Key, ListEntry, ListOptions, Location,
@@ -25,7 +27,7 @@ use crate::error::{Call, Told};
 /// Bytes that are sent in a second at the least: what takes longer is given up.
 const SLOWEST: u64 = 128 << 10;
 /// A server may take so long to join or copy large objects.
-pub(super) const SLOW_CALL: Duration = Duration::from_secs(15 * 60);
+const SLOW_CALL: Duration = Duration::from_secs(15 * 60);
 
 const NOW: Call = Call { name: "now", api: "HeadBucket", right: "s3:ListBucket" };
 
@@ -37,6 +39,10 @@ const NOW: Call = Call { name: "now", api: "HeadBucket", right: "s3:ListBucket" 
 /// * **Integrity.** Each part and the whole go with their CRC64NVME, an object that is put in one piece with its SHA-256
 ///   where the caller names it: the server refuses other bytes as [`Corrupt`](ErrorKind::Corrupt). Reads are checked for
 ///   length and range, and go on under the same etag where they broke off.
+/// * **Copies** by the server, of up to 5 GiB, are visible only with the SHA-256 that the caller names: the server tells
+///   that of what it copied before the end is asked for. The credential here must be allowed to read there. Where it may
+///   not, where the server tells no digest (MinIO, which is asked once) or may tell one that it kept of the source (a copy of
+///   a copy), the caller streams.
 /// * **Retries** are its own: do not put a layer of them around it.
 /// * **Times** are the server's, to the second: of a put the moment of the answer.
 /// * **Versions and locks** are seen when it is opened if the credential may look, else as
@@ -79,6 +85,8 @@ pub(super) struct Shared {
     /// Whether signatures cover bodies too: where no TLS protects them on their way.
     pub(super) signs_bodies: bool,
     pub(super) etags: Mutex<Etags>,
+    /// Whether this server was seen to tell no digest of what it copies.
+    pub(super) copies_unproved: AtomicBool,
 }
 
 /// Whether this server's etags are the MD5 of what is put in one piece.
@@ -134,8 +142,14 @@ impl S3Store {
         self.waits(Duration::from_secs(bytes / SLOWEST))
     }
 
+    /// The limits of a call in which the server joins or copies large objects. It may send the head of its answer at once
+    /// and be silent while it works, which looks like a stall and is none.
+    pub(super) fn slow(&self) -> aws_sdk_s3::config::Builder {
+        self.waits(SLOW_CALL).stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+    }
+
     /// The limits of a call that takes `more` than usual.
-    pub(super) fn waits(&self, more: Duration) -> aws_sdk_s3::config::Builder {
+    fn waits(&self, more: Duration) -> aws_sdk_s3::config::Builder {
         aws_sdk_s3::config::Builder::new().timeout_config(self.0.connect.timeouts(more))
     }
 
@@ -280,5 +294,6 @@ pub(super) fn offline() -> S3Store {
         connect: Connect::new("S3", "open store"),
         signs_bodies: false,
         etags: Mutex::default(),
+        copies_unproved: AtomicBool::default(),
     })
 }

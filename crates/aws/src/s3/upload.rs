@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::answer::Answer;
 use super::integrity::Crc;
 use super::put::etag;
-use super::store::{S3Store, SLOW_CALL, to};
+use super::store::{S3Store, to};
 use crate::error::{Call, Told};
 
 const BEGIN: Call = Call { name: "upload", api: "CreateMultipartUpload", right: "s3:PutObject" };
@@ -27,7 +27,7 @@ pub(super) struct S3Upload {
     pub(super) store: S3Store,
     pub(super) key: Key,
     pub(super) id: String,
-    options: PutOptions,
+    pub(super) options: PutOptions,
     /// Parts handed in.
     handed: i32,
     /// Bytes of the first part, and whether a later one was smaller.
@@ -43,32 +43,36 @@ pub(super) struct Sent {
     pub(super) etag: Option<String>,
     /// Its checksum; none where the server made the part.
     pub(super) crc: Option<Crc>,
+    /// Its SHA-256 as headers have it, where the server made the part and told.
+    pub(super) sha256: Option<String>,
     pub(super) bytes: u64,
 }
 
 impl S3Store {
     pub(super) async fn begin(&self, key: &Key, options: &PutOptions) -> Result<S3Upload> {
-        self.begin_with(key, options, Some(ChecksumAlgorithm::Crc64Nvme)).await
+        self.begin_with(key, options, Some((ChecksumAlgorithm::Crc64Nvme, ChecksumType::FullObject))).await
     }
 
-    /// Begins an upload whose parts the server makes. MinIO wants a checksum with each part if one is named here, and gives
-    /// copied parts none.
+    /// Begins an upload whose parts the server makes, and tells the SHA-256 of each if one is wanted. MinIO cannot end one
+    /// of copied parts for which a checksum was named: it gives them none.
     pub(super) async fn begin_copy(&self, key: &Key, options: &PutOptions) -> Result<S3Upload> {
-        self.begin_with(key, options, None).await
+        let proved = options.sha256.map(|_| (ChecksumAlgorithm::Sha256, ChecksumType::Composite));
+        self.begin_with(key, options, proved).await
     }
 
     async fn begin_with(
         &self,
         key: &Key,
         options: &PutOptions,
-        checksum: Option<ChecksumAlgorithm>,
+        checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
     ) -> Result<S3Upload> {
         let making = self.making(BEGIN, key, options)?;
         let encryption = self.0.encryption.headers();
+        let (algorithm, of) = checksum.unzip();
         let call = to!(self, create_multipart_upload)
             .key(key.as_str())
-            .set_checksum_type(checksum.as_ref().map(|_| ChecksumType::FullObject))
-            .set_checksum_algorithm(checksum)
+            .set_checksum_type(of)
+            .set_checksum_algorithm(algorithm)
             .set_storage_class(making.class)
             .set_tagging(making.tagging)
             .set_object_lock_mode(making.lock.mode)
@@ -109,7 +113,7 @@ impl S3Store {
         let call = if self.0.signs_bodies { call } else { call.disable_payload_signing() };
         let part = call.send().await.map_err(Told::of);
         let part = part.map_err(|told| self.error(told, PART, key.as_str()).with("part", number))?;
-        Ok(Sent { number, etag: part.e_tag().map(str::to_owned), crc: Some(crc), bytes })
+        Ok(Sent { number, etag: part.e_tag().map(str::to_owned), crc: Some(crc), sha256: None, bytes })
     }
 }
 
@@ -153,6 +157,7 @@ impl S3Upload {
                 .part_number(part.number)
                 .set_e_tag(part.etag.clone())
                 .set_checksum_crc64_nvme(part.crc.map(Crc::header))
+                .set_checksum_sha256(part.sha256.clone())
                 .build()
         });
         let upload = CompletedMultipartUpload::builder().set_parts(Some(completed.collect())).build();
@@ -166,7 +171,7 @@ impl S3Upload {
             .set_checksum_crc64_nvme(whole.map(Crc::header))
             .set_checksum_type(whole.map(|_| ChecksumType::FullObject))
             .customize()
-            .config_override(store.waits(SLOW_CALL))
+            .config_override(store.slow())
             .interceptor(answer.clone());
         let told = call.send().await.map_err(Told::of);
         let done = told.map_err(|told| store.refused(told, COMPLETE, key, &self.options, answer.attempts()))?;

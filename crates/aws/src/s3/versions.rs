@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::bucket::escaped;
 use super::integrity::Crc;
-use super::store::{S3Store, SLOW_CALL, to};
+use super::store::{S3Store, to};
 use crate::connect::Connect;
 use crate::error::{Call, Told};
 
@@ -86,7 +86,7 @@ impl S3Store {
             .set_ssekms_key_id(encryption.key)
             .set_ssekms_encryption_context(encryption.context)
             .set_bucket_key_enabled(encryption.bucket_key);
-        let told = call.customize().config_override(self.waits(SLOW_CALL)).send().await.map_err(Told::of);
+        let told = call.customize().config_override(self.slow()).send().await.map_err(Told::of);
         told.map(drop).map_err(|told| self.not_written(told, COPY, key))
     }
 

@@ -68,7 +68,7 @@ impl BlobStore {
         options: &PutOptions,
     ) -> Result<Option<ObjectMeta>> {
         let operation = Operation::CopyIn;
-        // The service checks nothing that it copies against a SHA-256 of ours, so who wants that streams.
+        // The service proves MD5 and CRC64 of what it copies, never a SHA-256, so who wants that streams.
         if from.scheme != SCHEME || options.sha256.is_some() {
             return Ok(None);
         }

@@ -34,7 +34,7 @@ const MOST_CUSTODIANS: usize = 64;
 pub struct ReplicationReport {
     /// Points that are here now.
     pub copied: Vec<PointId>,
-    /// Stored bytes that were sent.
+    /// Stored bytes that were sent, or copied by the replica's store itself.
     pub bytes: u64,
     /// Sealed epoch keys that were copied.
     pub keys: u64,

@@ -119,8 +119,11 @@ pub trait ObjectStore: Debug + Display + Send + Sync + 'static {
 
     /// Copies from a peer on the server's side. `None` says that it cannot and the caller streams instead.
     ///
+    /// With [`PutOptions::sha256`] the store proves that digest before the object is visible, of the bytes that it copied
+    /// and not of what its peer says of them. One that cannot prove it answers `None`.
+    ///
     /// # Errors
-    /// As [`put`](Self::put).
+    /// As [`put`](Self::put), and [`NotFound`](ErrorKind::NotFound) if nothing is there to be copied.
     async fn copy_in(&self, _from: &Location, _to: &Key, _options: &PutOptions) -> Result<Option<ObjectMeta>> {
         Ok(None)
     }

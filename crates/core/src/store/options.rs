@@ -63,7 +63,8 @@ pub enum PutMode {
 pub struct PutOptions {
     /// Create (the default) or overwrite.
     pub mode: PutMode,
-    /// The content's digest; a store that can check it refuses other bytes as [`Corrupt`](crate::ErrorKind::Corrupt).
+    /// The content's digest; a store that can check it refuses other bytes as [`Corrupt`](crate::ErrorKind::Corrupt). To
+    /// [`copy_in`](crate::store::ObjectStore::copy_in) it is a condition: a store that cannot check it copies nothing.
     pub sha256: Option<Sha256>,
     /// Storage class, one of [`Capabilities::classes`].
     pub class: Option<String>,

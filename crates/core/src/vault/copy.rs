@@ -123,6 +123,40 @@ pub(crate) async fn copy_object(
     parts: Option<&[Blake3]>,
     budget: &Budget,
 ) -> Result<()> {
+    let moved = match copied_by_store(&**from, &**to, object).await {
+        Ok(false) => stream_object(from, to, object, parts, budget).await,
+        copied => copied.map(drop),
+    };
+    let Err(error) = moved else { return Ok(()) };
+    if error.kind() != ErrorKind::AlreadyExists && !is_unsure(&error) {
+        return Err(error.with("key", &object.key));
+    }
+    // Another replicator was faster, or the answer was lost; or somebody put something else there.
+    prove_object(&**to, object, budget).await.map_err(|found| match found.kind() {
+        ErrorKind::NotFound => error.with("key", &object.key),
+        _ => found,
+    })
+}
+
+/// Whether the store fetched the object from its peer by itself, and proved it. What fits one part is sooner sent.
+async fn copied_by_store(from: &dyn ObjectStore, to: &dyn ObjectStore, object: &ObjectEntry) -> Result<bool> {
+    let large = object.bytes > PART as u64;
+    let Some(place) = large.then(|| from.locate(&object.key)).flatten() else { return Ok(false) };
+    match to.copy_in(&place, &object.key, &PutOptions::default().with_sha256(object.sha256)).await {
+        // Under this name there may be another place where the store looked; the origin itself knows.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        copied => Ok(copied?.is_some()),
+    }
+}
+
+/// Sends the object through this process.
+async fn stream_object(
+    from: &Arc<dyn ObjectStore>,
+    to: &Arc<dyn ObjectStore>,
+    object: &ObjectEntry,
+    parts: Option<&[Blake3]>,
+    budget: &Budget,
+) -> Result<()> {
     let room = usize::try_from(object.bytes).unwrap_or(PART).clamp(1, PART);
     let lane = Lane::new(&Arc::new(budget.reserve(room).await?), room, budget);
     let (read, to_hash) = mpsc::channel(WAITING);
@@ -136,16 +170,11 @@ pub(crate) async fn copy_object(
         );
         tokio::try_join!(steps.0, steps.1, steps.2).map(|_| ())
     };
-    let Err(error) = work.await else { return Ok(()) };
-    sender.abort().await;
-    if error.kind() != ErrorKind::AlreadyExists && !is_unsure(&error) {
-        return Err(error.with("key", &object.key));
+    let sent = work.await;
+    if sent.is_err() {
+        sender.abort().await;
     }
-    // Another replicator was faster, or the answer was lost; or somebody put something else there.
-    prove_object(&**to, object, budget).await.map_err(|found| match found.kind() {
-        ErrorKind::NotFound => error.with("key", &object.key),
-        _ => found,
-    })
+    sent
 }
 
 /// Reads the parts in order, several at a time, to `out`.

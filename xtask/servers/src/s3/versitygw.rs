@@ -52,6 +52,18 @@ impl Versitygw {
         Self::over(Arc::clone(self.home()), self.keys().clone())
     }
 
+    /// Flips the lowest bit of a byte of an object, as a failing disk does.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such byte.
+    pub fn flip_stored(&self, bucket: &str, key: &str, offset: usize) {
+        let file = self.home().path().join(OBJECTS).join(bucket).join(key);
+        let mut content = fs::read(&file).expect("the object is a file");
+        content[offset] ^= 1;
+        fs::write(&file, content).expect("our own folder");
+    }
+
     /// Makes a user who may nothing until a bucket's policy names them as its principal. Returns access key and secret key;
     /// the former is the name.
     ///

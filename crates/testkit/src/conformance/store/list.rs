@@ -76,7 +76,7 @@ async fn listings_tell_size_time_and_etag(store: &dyn ObjectStore) -> Outcome {
     let put = store.put_new(&key("a/b")?, "12345").await?;
     let lines: Vec<ListEntry> = store.list(&Prefix::all(), &ListOptions::default()).try_collect().await?;
     let [ListEntry::Object(meta)] = lines.as_slice() else {
-        return Err(super::Broken(format!("one object was put, listed are {lines:?}")));
+        return Err(super::Stopped::Broken(format!("one object was put, listed are {lines:?}")));
     };
     ensure!(meta.key == put.key && meta.size == 5 && meta.latest, "the listing tells {meta:?}");
     ensure!(meta.etag == put.etag, "the put answered {:?}, the listing {:?}", put.etag, meta.etag);
@@ -92,7 +92,7 @@ async fn an_etag_that_is_foretold_proves_content(store: &dyn ObjectStore) -> Out
     store.put_new(&key("a")?, ours).await?;
     let lines: Vec<ListEntry> = store.list(&Prefix::all(), &ListOptions::default()).try_collect().await?;
     let [ListEntry::Object(meta)] = lines.as_slice() else {
-        return Err(super::Broken(format!("one object was put, listed are {lines:?}")));
+        return Err(super::Stopped::Broken(format!("one object was put, listed are {lines:?}")));
     };
     ensure!(meta.etag.as_ref() == Some(&foretold), "foretold was {foretold}, the listing tells {:?}", meta.etag);
     Ok(())

@@ -20,6 +20,7 @@ use futures_util::{FutureExt, TryStreamExt};
 
 use super::Report;
 
+mod copy;
 mod delete;
 mod get;
 mod list;
@@ -35,7 +36,7 @@ pub async fn run(fresh: impl Fn(&'static str) -> Result<Arc<dyn ObjectStore>>) -
     for case in put::CASES.iter().chain(get::CASES).chain(list::CASES).chain(delete::CASES) {
         case.run(&fresh, &mut report).await;
     }
-    for case in upload::CASES.iter().chain(version::CASES).chain(lock::CASES) {
+    for case in upload::CASES.iter().chain(version::CASES).chain(lock::CASES).chain(copy::CASES) {
         case.run(&fresh, &mut report).await;
     }
     report
@@ -57,14 +58,19 @@ enum Needs {
     VersionsAndLocks,
 }
 
-type Outcome = Result<(), Broken>;
+type Outcome = Result<(), Stopped>;
 
-/// How a clause was broken.
-struct Broken(String);
+/// Why a case did not come to its end.
+enum Stopped {
+    /// How the clause was broken.
+    Broken(String),
+    /// The ability that is not there, where only a call can tell.
+    Lacks(&'static str),
+}
 
-impl From<Error> for Broken {
+impl From<Error> for Stopped {
     fn from(error: Error) -> Self {
-        Self(format!("{error:?}"))
+        Self::Broken(format!("{error:?}"))
     }
 }
 
@@ -93,7 +99,8 @@ impl Case {
         }
         match AssertUnwindSafe((self.run)(store)).catch_unwind().await {
             Ok(Ok(())) => report.passed.push(self.name),
-            Ok(Err(Broken(message))) => report.failed.push((self.name, message)),
+            Ok(Err(Stopped::Broken(message))) => report.failed.push((self.name, message)),
+            Ok(Err(Stopped::Lacks(ability))) => report.skipped.push((self.name, ability)),
             Err(panic) => {
                 let message = panic.downcast_ref::<String>().cloned();
                 let message = message.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -119,7 +126,7 @@ use cases;
 macro_rules! ensure {
     ($condition:expr, $($message:tt)+) => {
         if !$condition {
-            return Err(super::Broken(format!($($message)+)));
+            return Err(super::Stopped::Broken(format!($($message)+)));
         }
     };
 }
@@ -134,8 +141,8 @@ fn key(name: &str) -> Result<backstay_core::store::Key> {
 fn fails<T: std::fmt::Debug>(what: &str, expected: ErrorKind, result: Result<T>) -> Outcome {
     match result {
         Err(error) if error.kind() == expected => Ok(()),
-        Err(error) => Err(Broken(format!("{what}: expected {expected:?}, got {error:?}"))),
-        Ok(value) => Err(Broken(format!("{what}: expected {expected:?}, got {value:?}"))),
+        Err(error) => Err(Stopped::Broken(format!("{what}: expected {expected:?}, got {error:?}"))),
+        Ok(value) => Err(Stopped::Broken(format!("{what}: expected {expected:?}, got {value:?}"))),
     }
 }
 

@@ -83,7 +83,7 @@ async fn a_dropped_upload_is_found_and_aborted(store: &dyn ObjectStore) -> Outco
     let mut found = unfinished(store, "up/").await?;
     found.sort_by(|a, b| a.key.cmp(&b.key));
     let [a, b] = found.as_slice() else {
-        return Err(super::Broken(format!("two uploads under the prefix, found {found:?}")));
+        return Err(super::Stopped::Broken(format!("two uploads under the prefix, found {found:?}")));
     };
     ensure!(a.key == key("up/a")? && b.key == key("up/b")?, "found {found:?}");
     let after = store.now().await?.as_second() + 1;

@@ -8,7 +8,7 @@ use backstay_core::store::{
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 
-use super::{Broken, Outcome, cases, ensure, fails, key, names};
+use super::{Outcome, Stopped, cases, ensure, fails, key, names};
 
 cases! {
     older_contents_stay_readable: Versions,
@@ -18,12 +18,12 @@ cases! {
     a_version_is_deleted_by_its_id_for_good: Versions,
 }
 
-async fn two_versions(store: &dyn ObjectStore) -> Result<(VersionId, VersionId), Broken> {
+async fn two_versions(store: &dyn ObjectStore) -> Result<(VersionId, VersionId), Stopped> {
     let old = store.put_new(&key("a")?, "old").await?.version;
     let new = store.put(&key("a")?, Bytes::from_static(b"new"), &PutOptions::overwrite()).await?.version;
     match (old, new) {
         (Some(old), Some(new)) if old != new => Ok((old, new)),
-        other => Err(Broken(format!("two puts answered the versions {other:?}"))),
+        other => Err(Stopped::Broken(format!("two puts answered the versions {other:?}"))),
     }
 }
 
@@ -92,7 +92,7 @@ async fn a_delete_adds_a_marker(store: &dyn ObjectStore) -> Outcome {
     ensure!(content(store, &new).await? == b"new" && content(store, &old).await? == b"old", "a delete lost a version");
     let lines = all(store).await?;
     ensure!(lines.len() == 3 && lines[0].delete_marker && lines[0].latest, "the versions are {lines:?}");
-    let marker = lines[0].version.clone().ok_or_else(|| Broken("the marker has no version".to_owned()))?;
+    let marker = lines[0].version.clone().ok_or_else(|| Stopped::Broken("the marker has no version".to_owned()))?;
     store.delete(&[ObjectRef::version(key("a")?, marker)]).await?.remove(0).result?;
     ensure!(store.get_bytes(&key("a")?, 10).await? == "new", "without its marker the key is not back");
     Ok(())
