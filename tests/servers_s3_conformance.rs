@@ -5,10 +5,13 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use backstay::aws::{Encryption, S3Store};
 use backstay::store::{ObjectStoreExt as _, Prefix};
+use backstay_test_s3::Bucket;
 use backstay_test_servers::s3::{Minio, Server, Versitygw};
 use backstay_testkit::conformance::store::run;
-use support::s3::{Kind, make, open};
+use support::own_s3;
+use support::s3::{Kind, builder, make, open};
 
 /// An ability that the bucket has not, and the cases that a server fails for what it does otherwise than Amazon.
 struct Lacks {
@@ -18,10 +21,14 @@ struct Lacks {
     at_times: &'static [&'static str],
 }
 
-/// A folder of its own in the bucket for each case.
+/// A new bucket of a server.
 async fn conforms(server: &Server, bucket: &str, kind: Kind, lacks: Lacks) {
     make(server, &[(bucket, kind)]);
-    let store = open(server, bucket).await;
+    store_conforms(open(server, bucket).await, lacks).await;
+}
+
+/// A folder of its own in the bucket for each case.
+async fn store_conforms(store: S3Store, lacks: Lacks) {
     let cases = AtomicUsize::new(0);
     let report = run(|_| {
         // Short: a case uses nearly all that a key may have.
@@ -78,4 +85,26 @@ async fn minio() {
 async fn minio_with_versions_and_locks() {
     let server = Minio::start();
     conforms(&server, "locked", Kind::Locked, Lacks { abilities: LOCKED_UNPROVED, cases: MINIO, at_times: &[] }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn minio_that_encrypts_by_a_key_service() {
+    let server = Minio::with_kms();
+    make(&server, &[("sealed", Kind::Locked)]);
+    let store = builder(&server, "sealed").encryption(Encryption::kms(Minio::KMS_KEY)).build().await.expect("it opens");
+    store_conforms(store, Lacks { abilities: LOCKED_UNPROVED, cases: MINIO, at_times: &[] }).await;
+}
+
+/// The server that plays the faults of other tests is right when it plays none.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_of_our_own() {
+    let server = backstay_test_s3::Server::start();
+    for (name, bucket, abilities) in [
+        ("plain", Bucket::unversioned(), PLAIN),
+        ("opaque", Bucket::unversioned().opaque_etags(), PLAIN),
+        ("locked", Bucket::versioned().with_object_lock(), LOCKED),
+    ] {
+        server.create_bucket(name, bucket);
+        store_conforms(own_s3::open(&server, name).await, Lacks { abilities, cases: &[], at_times: &[] }).await;
+    }
 }
