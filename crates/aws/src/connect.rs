@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+#[cfg(feature = "s3")]
+use aws_sdk_s3::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_sts::config::retry::RetryConfig;
 use aws_sdk_sts::config::timeout::TimeoutConfig;
 use aws_sdk_sts::config::{Credentials, ProvideCredentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
@@ -16,6 +18,8 @@ use crate::error::{Call, Told};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
+/// So many that a call outlasts a minute in which the server is too busy, whatever waits are drawn.
+const ATTEMPTS: u32 = 20;
 /// The wait before the second attempt is drawn between zero and this; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
@@ -74,7 +78,7 @@ impl Default for Connect {
             keys: None,
             profile: None,
             roles: Vec::new(),
-            attempts: 10,
+            attempts: ATTEMPTS,
             attempt: Duration::from_secs(60),
         }
     }
@@ -153,6 +157,13 @@ impl Connect {
     }
 }
 
+/// The SDK gives all clients of a process 100 attempts beyond the first in common. Each call's attempts are counted here, and
+/// a backup has many calls under way when its server is busy: none pays for the others.
+#[cfg(feature = "s3")]
+pub(crate) fn own_quota() -> RetryPartition {
+    RetryPartition::custom("backstay").token_bucket(TokenBucket::unlimited()).build()
+}
+
 #[cfg(feature = "s3")]
 impl Connected {
     /// The account that the credential belongs to.
@@ -186,3 +197,6 @@ fn endpoint_of(config: &SdkConfig, service: &'static str) -> Option<String> {
     let own = config.service_config().zip(key.ok()).and_then(|(services, key)| services.load_config(key));
     own.or_else(|| config.endpoint_url().map(str::to_owned))
 }
+
+#[cfg(all(test, feature = "s3"))]
+mod tests;

@@ -9,7 +9,7 @@ use backstay_core::{Error, ErrorKind, Result, Secret};
 use super::bucket::{flaw, flaw_of_tags};
 use super::store::{S3Store, Shared};
 use super::{Encryption, store};
-use crate::connect::{AssumedRole, Connect, Keys};
+use crate::connect::{AssumedRole, Connect, Keys, own_quota};
 use crate::error::{Call, Told};
 
 /// The classes that Amazon has: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html>.
@@ -172,7 +172,8 @@ impl S3Builder {
         self
     }
 
-    /// Attempts at one call, the first included; 10 if not said, with waits that grow to 20 seconds.
+    /// Attempts at one call, the first included; 20 if not said, with waits that grow to 20 seconds: two minutes together, and
+    /// never more than three beside the last attempt.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.connect.attempts = attempts;
         self
@@ -198,7 +199,7 @@ impl S3Builder {
             Owner::Own if found.endpoint.is_none() => Some(found.account().await?),
             Owner::Own | Owner::Any => None,
         };
-        let mut config = aws_sdk_s3::config::Builder::from(&found.config);
+        let mut config = aws_sdk_s3::config::Builder::from(&found.config).retry_partition(own_quota());
         config = config.force_path_style(self.path_style.unwrap_or(found.endpoint.is_some()));
         if let Some(endpoint) = &found.endpoint {
             config = config.endpoint_url(endpoint);

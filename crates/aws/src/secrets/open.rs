@@ -149,7 +149,7 @@ impl SecretsBuilder {
         self
     }
 
-    /// Attempts at one call, the first included; 10 if not said, with waits that grow to 20 seconds.
+    /// Attempts at one call, the first included; 20 if not said, with waits that grow to 20 seconds.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.connect.attempts = attempts;
         self
