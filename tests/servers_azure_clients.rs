@@ -2,33 +2,16 @@
 
 mod support;
 
-use std::path::Path;
-
 use backstay::ErrorKind;
 use backstay::store::{HeadOptions, Key, ListEntry, ListOptions, ObjectStore, ObjectStoreExt as _, Prefix, PutOptions};
 use backstay_test_servers::azure::Azurite;
-use backstay_test_servers::python::python;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use support::azure::made;
+use support::azure::{made, theirs};
 use support::{in_ranges, large};
 
 fn key(name: &str) -> Key {
     name.parse().expect("a key")
-}
-
-/// Runs lines of Python in which `blobs` is Microsoft's client of the container, and `file` what lies in this file.
-fn theirs(server: &Azurite, container: &str, file: &Path, lines: &str) -> String {
-    let script = format!(
-        "import base64, hashlib, os\nfrom azure.storage.blob import BlobBlock, BlobServiceClient\n\
-         service = BlobServiceClient.from_connection_string(os.environ['AT'])\n\
-         blobs = service.get_container_client('{container}')\nfile = open(os.environ['FILE'], 'rb').read()\n{lines}\n"
-    );
-    let mut python = python();
-    python.arg("-c").arg(script).env("AT", server.connection_string()).env("FILE", file);
-    let output = python.output().expect("python runs");
-    assert!(output.status.success(), "{lines}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +43,7 @@ assert tags('large') == tags('small/a b+é') == {'vault': 'acme: 1+1'}, (tags('l
 assert body('large', offset=4194303, length=3) == file[4194303:4194306]
 print([(it.name, it.size) for it in blobs.list_blobs()])";
     let shown = format!("[('large', {}), ('nothing', 0), ('small/a b+é', 9)]", large.len());
-    assert_eq!(theirs(&server, "vault", &ours, lines), shown);
+    assert_eq!(theirs(&server, "vault", Some(&ours), lines), shown);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,7 +62,7 @@ ids = [base64.b64encode(bytes([n] * 8)).decode() for n in range(3)]
 for n, id in enumerate(ids):
     blob.stage_block(id, file[n << 22:(n + 1) << 22], validate_content=True)
 blob.commit_block_list([BlobBlock(id) for id in ids])";
-    theirs(&server, "vault", &file, lines);
+    theirs(&server, "vault", Some(&file), lines);
 
     assert_eq!(store.get_bytes(&key("a b+é"), 100).await.expect("it is read"), "123456789");
     assert_eq!(store.get_bytes(&key("nothing"), 100).await.expect("it is read"), "");
