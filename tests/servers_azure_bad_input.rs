@@ -10,14 +10,15 @@ use std::time::Duration;
 use backstay::azure::{BlobStore, Credential};
 use backstay::doctor::Health;
 use backstay::store::{
-    GetOptions, HeadOptions, Key, ListOptions, ObjectStore, ObjectStoreExt, Prefix, PutOptions, Thaw, ThawState,
+    GetOptions, HeadOptions, Key, ListOptions, Lock, ObjectStore, ObjectStoreExt, Prefix, PutOptions, Thaw, ThawState,
 };
-use backstay::{Clock, Error, ErrorKind, Secret, SystemClock};
+use backstay::{Backstay, Clock, Depth, Error, ErrorKind, Keep, Keyring, Secret, SystemClock, Tier, Vault};
 use backstay_test_servers::azure::Azurite;
 use backstay_test_servers::proxy::Proxy;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use support::azure::{container, key as account_key, made, sas};
+use support::azure::{container, key as account_key, made, sas, theirs};
+use support::large;
 
 fn key(name: &str) -> Key {
     name.parse().expect("a key")
@@ -151,6 +152,99 @@ async fn azurite_takes_locks_and_drops_them_and_the_doctor_finds_it() {
     assert_eq!(report.of("soft delete").expect("looked at").health, Health::Missing, "{report}");
     let left = store.list(&Prefix::all(), &ListOptions::default()).try_collect::<Vec<_>>().await.expect("listed");
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// A SAS lacks one letter after the other: the call that needs it is denied, and nothing is lost.
+#[tokio::test]
+async fn each_call_that_is_denied_says_so_and_costs_nothing() {
+    let server = Azurite::start();
+    let all = made(&server, "vault").await;
+    all.put_new(&key("a"), "kept").await.expect("put");
+    // Azurite gives tags to who may not set any.
+    let cases = [("create", "rld"), ("read", "cwld"), ("list", "rcwd"), ("delete", "rcwl")];
+    for (what, letters) in cases {
+        let sas = Credential::sas(sas("vault", letters, SystemClock.now() + Duration::from_secs(3600)));
+        let store = container(&server, "vault").credential(sas).build().expect("well described");
+        let (a, b) = (key("a"), key("b"));
+        let errors = match what {
+            "create" => {
+                let mut upload = store.upload(&b, &PutOptions::default()).await.expect("nothing is asked yet");
+                let part = upload.part(Bytes::from_static(b"x")).await;
+                vec![store.put_new(&b, "x").await.map(drop), part]
+            }
+            "read" => vec![
+                store.get(&a, &GetOptions::default()).await.map(drop),
+                store.head(&a, &HeadOptions::default()).await.map(drop),
+            ],
+            "list" => vec![
+                store.list(&Prefix::all(), &ListOptions::default()).try_next().await.map(drop),
+                store.uploads(&Prefix::all()).try_next().await.map(drop),
+            ],
+            _ => vec![store.delete(&[a.into()]).await.expect("each its own").remove(0).result],
+        };
+        for error in errors {
+            let error = error.expect_err(what);
+            let text = error.to_string();
+            assert!(error.kind() == ErrorKind::Denied && text.contains("/devstoreaccount1/vault"), "{what}: {error:?}");
+        }
+        assert!(!all.exists(&key("b")).await.expect("answered"), "{what}");
+        assert_eq!(all.get_bytes(&key("a"), 10).await.expect("there"), "kept", "{what}");
+    }
+}
+
+/// What is neither there nor a name, and what this container cannot do.
+#[tokio::test]
+async fn a_container_that_went_is_not_found_and_good_when_it_is_made_anew() {
+    let server = Azurite::start();
+    for name in ["Acme_Backups", "a", "two--dashes", "-x"] {
+        let error = container(&server, name).build().expect_err(name);
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{name}: {error}");
+    }
+    let store = made(&server, "vault").await;
+    store.put_new(&key("a"), "x").await.expect("put");
+    theirs(&server, "vault", None, "blobs.delete_container()");
+    all_fail(&store, &[ErrorKind::NotFound], "/devstoreaccount1/vault").await;
+    made(&server, "vault").await;
+    assert!(!store.exists(&key("a")).await.expect("answered"), "it went with its container");
+    store.put_new(&key("a"), "y").await.expect("it is there again");
+
+    let now = store.now().await.expect("a date");
+    assert_eq!(store.clone().as_of(now).expect_err("no versions").kind(), ErrorKind::Unsupported);
+    let locked = PutOptions::default().with_lock(Lock::until(now + Duration::from_secs(60)));
+    let error = store.put(&key("b"), Bytes::new(), &locked).await.expect_err("no locks");
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    let error = store.upload(&key("b"), &locked).await.expect_err("no locks");
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+}
+
+/// An endpoint that goes in the middle of a backup and stays away: no point, and the next run is good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_whose_endpoint_goes_leaves_no_point_and_the_next_one_is_good() {
+    let server = Azurite::start();
+    let direct = made(&server, "vault").await;
+    let keyring = Keyring::generate().expect("fresh keys");
+    Vault::create(direct.clone()).keyring(&keyring).build().await.expect("a vault");
+    let proxy = Proxy::to(server.port());
+    let store = BlobStore::at(&format!("{}/vault", server.endpoint_by(proxy.port())));
+    let store =
+        store.credential(account_key()).attempts(2).retry_for(Duration::from_secs(1)).build().expect("well described");
+    let vault = Vault::open(store).keyring(&keyring).build().await.expect("it opens");
+    let backstay = Backstay::builder("prod-eu", vault)
+        .export("db", support::exporter(&[("large", &large()), ("small", b"a row")]))
+        .tier(Tier::new("daily").keep(Keep::last(3)))
+        .build()
+        .expect("well formed");
+    // Some answers come, and then none.
+    for answers in [200, 1_500, 3_000] {
+        proxy.cut_after(answers);
+        let error = backstay.backup("daily").await.expect_err("nobody is there");
+        assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{answers}: {error:?}");
+        let shown = direct.list(&Prefix::new("points/").expect("a prefix"), &ListOptions::default());
+        assert_eq!(shown.try_collect::<Vec<_>>().await.expect("listed").len(), 0, "{answers}");
+        proxy.resume();
+    }
+    let id = backstay.backup("daily").await.expect("the next run is good").id;
+    backstay.verify(&id).depth(Depth::Decoded).await.expect("whole");
 }
 
 /// Forwards to a port, and changes one byte of what it was told to look for.

@@ -5,7 +5,9 @@ mod support;
 use std::time::Duration;
 
 use backstay::aws::S3Store;
-use backstay::store::{ListEntry, ListOptions, ObjectStore, ObjectStoreExt as _, Prefix, PutOptions};
+use backstay::store::{
+    HeadOptions, ListEntry, ListOptions, Lock, ObjectStore, ObjectStoreExt as _, Prefix, PutOptions, Thaw,
+};
 use backstay::{Backstay, Depth, ErrorKind, Keep, Keyring, Tier, Vault};
 use backstay_test_s3::{Bucket, Fault, Op, Server};
 use backstay_testkit::mock::MockExporter;
@@ -28,7 +30,10 @@ fn key(name: &str) -> backstay::store::Key {
 
 async fn program(server: &Server) -> Backstay {
     let keyring = Keyring::generate().expect("fresh keys");
-    let vault = Vault::create(open(server, BUCKET).await).keyring(&keyring).build().await.expect("a vault");
+    program_of(Vault::create(open(server, BUCKET).await).keyring(&keyring).build().await.expect("a vault"))
+}
+
+fn program_of(vault: Vault) -> Backstay {
     Backstay::builder("prod-eu", vault)
         .export("db", MockExporter::new([("large", large()), ("small", b"a row".to_vec())]))
         .tier(Tier::new("daily").keep(Keep::last(3)))
@@ -84,11 +89,14 @@ async fn what_does_not_pass_fails_with_a_kind_and_words() {
     let server = server();
     let store =
         builder(&server, BUCKET, server.keys()).timeout(Duration::from_secs(2)).build().await.expect("it opens");
-    let cases: [(&str, Fault, ErrorKind, &str); 6] = [
+    let cases: [(&str, Fault, ErrorKind, &str); 9] = [
         ("busy", Fault::slow_down(Duration::from_millis(10)), ErrorKind::Throttled, "fewer calls"),
         ("broken", Fault::status(500), ErrorKind::Unavailable, "500"),
         ("expired", Fault::expired_token(), ErrorKind::Denied, "expired"),
         ("elsewhere", Fault::redirect(301, "eu-west-1", "http://127.0.0.1:9"), ErrorKind::Invalid, "eu-west-1"),
+        ("elsewhere for now", Fault::redirect(307, "eu-west-1", "http://127.0.0.1:9"), ErrorKind::Invalid, "eu-west-1"),
+        ("a key that is off", Fault::error(400, "KMS.DisabledException"), ErrorKind::Conflict, "enabled"),
+        ("a key that goes", Fault::error(400, "KMS.KMSInvalidStateException"), ErrorKind::Conflict, "enabled"),
         ("silent", Fault::hang(), ErrorKind::Timeout, "no answer"),
         ("cut off", Fault::reset(), ErrorKind::Unavailable, "reached"),
     ];
@@ -102,6 +110,86 @@ async fn what_does_not_pass_fails_with_a_kind_and_words() {
         server.heal();
     }
     assert!(server.keys_in(BUCKET).is_empty(), "something is half visible");
+}
+
+/// One call after the other is denied, whatever else is allowed: its error names the right, and nothing is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_call_that_is_denied_names_its_right() {
+    let server = Server::start();
+    server.create_bucket(BUCKET, Bucket::versioned().with_object_lock());
+    let store = open(&server, BUCKET).await;
+    let (a, b, new) = (key("a"), key("b"), PutOptions::default());
+    store.put_new(&a, "kept").await.expect("put");
+    let cases = [
+        (Op::PutObject, "s3:PutObject"),
+        (Op::CreateMultipartUpload, "s3:PutObject"),
+        (Op::UploadPart, "s3:PutObject"),
+        (Op::CompleteMultipartUpload, "s3:PutObject"),
+        (Op::AbortMultipartUpload, "s3:AbortMultipartUpload"),
+        (Op::ListMultipartUploads, "s3:ListBucketMultipartUploads"),
+        (Op::ListObjectsV2, "s3:ListBucket"),
+        (Op::ListObjectVersions, "s3:ListBucketVersions"),
+        (Op::GetObject, "s3:GetObject"),
+        (Op::HeadObject, "s3:GetObject"),
+        (Op::RestoreObject, "s3:RestoreObject"),
+        (Op::DeleteObjects, "s3:DeleteObject"),
+        (Op::PutObjectRetention, "s3:PutObjectRetention"),
+        (Op::PutObjectLegalHold, "s3:PutObjectLegalHold"),
+    ];
+    for (op, right) in cases {
+        server.fault(Fault::status(403).on([op]));
+        let error = match op {
+            Op::PutObject => store.put(&b, Bytes::from("x"), &new).await.map(drop),
+            Op::CreateMultipartUpload => store.upload(&b, &new).await.map(drop),
+            Op::UploadPart | Op::CompleteMultipartUpload | Op::AbortMultipartUpload => {
+                let mut upload = store.upload(&b, &new).await.expect("it begins");
+                match (op, upload.part(Bytes::from("x")).await) {
+                    (Op::UploadPart, sent) => sent,
+                    (Op::AbortMultipartUpload, _) => upload.abort().await,
+                    _ => upload.complete().await.map(drop),
+                }
+            }
+            Op::ListMultipartUploads => store.uploads(&Prefix::all()).try_collect::<Vec<_>>().await.map(drop),
+            Op::ListObjectsV2 => store.list(&Prefix::all(), &ListOptions::default()).try_next().await.map(drop),
+            Op::ListObjectVersions => store.list(&Prefix::all(), &ListOptions::versions()).try_next().await.map(drop),
+            Op::GetObject => store.get_bytes(&a, 10).await.map(drop),
+            Op::HeadObject => store.head(&a, &HeadOptions::default()).await.map(drop),
+            Op::RestoreObject => {
+                server.move_to_class(BUCKET, "a", "GLACIER");
+                store.thaw(&a.clone().into(), &Thaw::default()).await.map(drop)
+            }
+            Op::DeleteObjects => store.delete(&[a.clone().into()]).await.and_then(|mut told| told.remove(0).result),
+            _ => {
+                let mut lock = Lock::until(server.now() + Duration::from_secs(3600));
+                lock.hold = op == Op::PutObjectLegalHold;
+                store.protect(&a.clone().into(), &lock).await
+            }
+        };
+        server.heal();
+        let Err(error) = error else { panic!("{op:?}: it went well") };
+        let text = format!("{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Denied, "{op:?}: {text}");
+        assert!(text.contains(right) && text.contains(BUCKET), "{op:?}: {text}");
+        server.move_to_class(BUCKET, "a", "STANDARD");
+        assert_eq!(server.keys_in(BUCKET), ["a"], "{op:?}");
+    }
+    assert_eq!(store.get_bytes(&a, 10).await.expect("it is kept"), "kept");
+}
+
+/// Its vault is gone with it: who opens or prunes hears of it, and nothing is made anew unasked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_was_made_anew_has_no_vault() {
+    let server = server();
+    let keyring = Keyring::generate().expect("fresh keys");
+    let vault = Vault::create(open(&server, BUCKET).await).keyring(&keyring).build().await.expect("a vault");
+    let backstay = program_of(vault);
+    backstay.backup("daily").await.expect("a backup");
+    server.create_bucket(BUCKET, Bucket::versioned());
+    let opened = Vault::open(open(&server, BUCKET).await).keyring(&keyring).build().await.expect_err("there is none");
+    assert_eq!(opened.kind(), ErrorKind::NotFound, "{opened:?}");
+    let plan = backstay.prune("daily").plan().await.map(drop).expect_err("nothing there is its own");
+    assert!(matches!(plan.kind(), ErrorKind::NotFound | ErrorKind::Refused), "{plan:?}");
+    assert_eq!(server.keys_in(BUCKET), [""; 0], "neither makes anything");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,16 +220,13 @@ async fn what_is_changed_cut_or_short_on_the_way_back_is_never_taken_for_whole()
 async fn listings_are_whole_however_short_the_pages() {
     let server = server();
     let store = open(&server, BUCKET).await;
-    for n in 0..2500 {
-        store.put_new(&key(&format!("k/{n:05}")), Bytes::new()).await.expect("put");
-    }
+    server.put_empty(BUCKET, (0..2500).map(|n| format!("k/{n:05}")));
     let all = |store: S3Store| async move {
         let listed = store.list(&Prefix::new("k/").expect("a prefix"), &ListOptions::default());
         let listed: Vec<ListEntry> = listed.try_collect().await.expect("a listing");
         listed.len()
     };
-    server.reset_calls();
-    assert_eq!((all(store.clone()).await, server.all_calls()), (2500, 3), "a call for each thousand");
+    assert_eq!(all(store.clone()).await, 2500);
     server.fault(Fault::short_pages(7).on(Op::ListObjectsV2));
     assert_eq!(all(store).await, 2500);
 }

@@ -1,11 +1,13 @@
 //! Stores on Azurite.
 
+use std::path::Path;
 use std::time::Duration;
 
 use backstay::azure::{BlobStore, BlobStoreBuilder, Credential};
 use backstay::jiff::Timestamp;
 use backstay::{Secret, Sha256};
 use backstay_test_servers::azure::Azurite;
+use backstay_test_servers::python::python;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
@@ -27,6 +29,22 @@ pub async fn made(server: &Azurite, name: &str) -> BlobStore {
     let store = container(server, name).build().expect("it is well described");
     store.create_container().await.expect("the server makes containers");
     store
+}
+
+/// Runs lines of Python in which `blobs` is Microsoft's client of the container, and `file` what lies in this file. Returns
+/// what they print.
+pub fn theirs(server: &Azurite, container: &str, file: Option<&Path>, lines: &str) -> String {
+    let script = format!(
+        "import base64, hashlib, os\nfrom azure.storage.blob import BlobBlock, BlobServiceClient\n\
+         service = BlobServiceClient.from_connection_string(os.environ['AT'])\n\
+         blobs = service.get_container_client('{container}')\n\
+         file = open(os.environ.get('FILE', os.devnull), 'rb').read()\n{lines}\n"
+    );
+    let mut python = python();
+    python.arg("-c").arg(script).env("AT", server.connection_string()).envs(file.map(|file| ("FILE", file)));
+    let output = python.output().expect("python runs");
+    assert!(output.status.success(), "{lines}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
 }
 
 /// A SAS of a container with these permissions.

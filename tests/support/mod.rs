@@ -34,6 +34,7 @@ use backstay_testkit::mock::{MockExporter, MockImporter};
 use backstay_testkit::{ManualClock, SeededRandom};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use futures_util::future::try_join_all;
 
 pub const START: &str = "2026-11-20T06:42:00Z";
 
@@ -170,6 +171,14 @@ pub async fn keys_in(store: &MemoryStore, prefix: &str) -> Vec<String> {
         .collect()
 }
 
+/// All of an object of this size, by four reads at once of a part of it each.
+pub async fn in_ranges(store: &impl ObjectStore, name: &str, size: u64) -> Vec<u8> {
+    let key: Key = name.parse().expect("a key");
+    let ranges = (0..4).map(|n| size * n / 4..size * (n + 1) / 4);
+    let read = async |range| Ok(store.get(&key, &GetOptions::range(range)).await?.body.try_concat_bytes().await);
+    try_join_all(ranges.map(read)).await.unwrap_or_else(|error: backstay::Error| panic!("{name}: {error}")).concat()
+}
+
 /// A world with so many plants, a minute apart.
 pub async fn hundred_thousand_plants() -> World {
     let world = World::new(3).await;
@@ -209,7 +218,7 @@ trait Concat {
 
 impl Concat for backstay::store::ByteStream {
     async fn try_concat_bytes(self) -> Vec<u8> {
-        self.try_collect::<Vec<_>>().await.expect("memory reads").concat()
+        self.try_collect::<Vec<_>>().await.expect("the store reads").concat()
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+#[cfg(feature = "s3")]
+use aws_sdk_s3::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_sts::config::retry::RetryConfig;
 use aws_sdk_sts::config::timeout::TimeoutConfig;
 use aws_sdk_sts::config::{Credentials, ProvideCredentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
@@ -16,6 +18,8 @@ use crate::error::{Call, Told};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
+/// So many that a call outlasts a minute in which the server is too busy, whatever waits are drawn.
+const ATTEMPTS: u32 = 20;
 /// The wait before the second attempt is drawn between zero and this; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
@@ -112,7 +116,8 @@ macro_rules! connect_methods {
                 self
             }
 
-            /// Attempts at one call, the first included; 10 if not said, with waits that grow to 20 seconds.
+            /// Attempts at one call, the first included; 20 if not said, with waits that grow to 20 seconds: two minutes
+            /// together, and never more than three beside the last attempt.
             pub fn attempts(mut self, attempts: u32) -> Self {
                 self.connect.attempts = attempts;
                 self
@@ -139,7 +144,7 @@ impl Connect {
             token: None,
             profile: None,
             roles: Vec::new(),
-            attempts: 10,
+            attempts: ATTEMPTS,
             attempt: Duration::from_secs(60),
         }
     }
@@ -248,6 +253,13 @@ impl Connect {
     }
 }
 
+/// The SDK gives all clients of a process 100 attempts beyond the first in common. Each call's attempts are counted here, and
+/// a backup has many calls under way when its server is busy: none pays for the others.
+#[cfg(feature = "s3")]
+pub(crate) fn own_quota() -> RetryPartition {
+    RetryPartition::custom("backstay").token_bucket(TokenBucket::unlimited()).build()
+}
+
 #[cfg(feature = "s3")]
 impl Connected {
     /// The account that the credential belongs to.
@@ -287,5 +299,7 @@ fn flaw_of_endpoint(url: &str) -> Option<&'static str> {
     }
 }
 
+#[cfg(all(test, feature = "s3"))]
+mod busy_tests;
 #[cfg(test)]
 mod tests;

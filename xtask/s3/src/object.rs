@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto;
+
+use crate::put::hex;
 
 /// The id of what an unversioned bucket holds.
 pub(crate) const NULL: &str = "null";
@@ -97,6 +100,13 @@ impl Version {
 }
 
 impl Content {
+    /// No bytes, of which nothing is said.
+    pub(crate) fn empty() -> Self {
+        let etag = hex(&Md5::new().finalize());
+        let (data, sums, about) = (Arc::default(), dto::Checksum::default(), About::default());
+        Self { data, size: 0, etag, sums, parts: Vec::new(), about }
+    }
+
     /// The bytes of a range of it, without copying.
     pub(crate) fn slice(&self, from: u64, to: u64) -> Vec<Bytes> {
         let (mut begin, mut found) = (0, Vec::new());

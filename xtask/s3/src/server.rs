@@ -170,6 +170,15 @@ impl Server {
         assert!(removed.is_some(), "there is no bucket {name}");
     }
 
+    /// Puts an empty object at each key, past policies, faults and counts.
+    pub fn put_empty(&self, bucket: &str, keys: impl IntoIterator<Item = String>) {
+        let mut world = self.shared.world();
+        let content = Content::empty();
+        for key in keys {
+            world.add(bucket, &key, content.clone()).expect("the bucket exists");
+        }
+    }
+
     /// The keys that a listing shows.
     #[must_use]
     pub fn keys_in(&self, bucket: &str) -> Vec<String> {
@@ -183,6 +192,13 @@ impl Server {
     pub fn uploads_in(&self, bucket: &str) -> Vec<(String, String)> {
         let world = self.shared.world();
         stored(&world, bucket).uploads.iter().map(|(id, upload)| (upload.key.clone(), id.clone())).collect()
+    }
+
+    /// How many parts of unfinished uploads it has.
+    #[must_use]
+    pub fn parts_in(&self, bucket: &str) -> usize {
+        let world = self.shared.world();
+        stored(&world, bucket).uploads.values().map(|upload| upload.parts.len()).sum()
     }
 
     /// The bytes of the newest version of a key, if there is one that is no delete marker.

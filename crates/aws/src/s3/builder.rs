@@ -8,7 +8,7 @@ use backstay_core::{ErrorKind, Result};
 use super::bucket::{flaw, flaw_of_tags};
 use super::store::{S3Store, Shared};
 use super::{Encryption, store};
-use crate::connect::{Connect, connect_methods};
+use crate::connect::{Connect, connect_methods, own_quota};
 use crate::error::{Call, Told};
 
 /// The classes that Amazon has: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html>.
@@ -143,7 +143,7 @@ impl S3Builder {
             Owner::Own if found.endpoint.is_none() => Some(found.account().await?),
             Owner::Own | Owner::Any => None,
         };
-        let mut config = aws_sdk_s3::config::Builder::from(&found.config);
+        let mut config = aws_sdk_s3::config::Builder::from(&found.config).retry_partition(own_quota());
         config = config.force_path_style(self.path_style.unwrap_or(found.endpoint.is_some()));
         if let Some(endpoint) = &found.endpoint {
             config = config.endpoint_url(endpoint);

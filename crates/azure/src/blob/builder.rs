@@ -54,8 +54,9 @@ impl BlobStoreBuilder {
             versions: false,
             locks: false,
             thaw_to: "Hot".to_owned(),
-            attempts: 9,
-            retry_for: Duration::from_secs(60),
+            // Their waits are two minutes together, so that a minute in which the service is too busy is outlasted.
+            attempts: 11,
+            retry_for: Duration::from_secs(180),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
             wrong: Vec::new(),
@@ -136,14 +137,14 @@ impl BlobStoreBuilder {
         self
     }
 
-    /// Attempts at one call, the first included; 9 if not said, with waits that grow.
+    /// Attempts at one call, the first included; 11 if not said, with waits that grow.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self
     }
 
-    /// For how long at most a call that failed for the moment is tried again; a minute if not said.
+    /// For how long at most a call that failed for the moment is tried again; three minutes if not said.
     #[must_use]
     pub fn retry_for(mut self, time: Duration) -> Self {
         self.retry_for = time;
@@ -316,15 +317,10 @@ impl BlobStoreBuilder {
             },
             _ => {}
         }
-        let retry = ExponentialRetryOptions {
-            max_retries: self.attempts.saturating_sub(1),
-            max_total_elapsed: self.retry_for.try_into().unwrap_or(azure_core::time::Duration::MAX),
-            ..ExponentialRetryOptions::default()
-        };
         let client_options = ClientOptions {
             per_call_policies: vec![Arc::new(AddExtra)],
             per_try_policies,
-            retry: RetryOptions::exponential(retry),
+            retry: self.patience(),
             transport: Some(Transport::new(Arc::new(Wire::new(sas)))),
             ..ClientOptions::default()
         };
@@ -340,11 +336,50 @@ impl BlobStoreBuilder {
             Err(_) => None,
         }
     }
+
+    fn patience(&self) -> RetryOptions {
+        RetryOptions::exponential(ExponentialRetryOptions {
+            max_retries: self.attempts.saturating_sub(1),
+            max_total_elapsed: self.retry_for.try_into().unwrap_or(azure_core::time::Duration::MAX),
+            ..ExponentialRetryOptions::default()
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use azure_core::http::headers::Headers;
+    use azure_core::http::{AsyncRawResponse, HttpClient, Request, StatusCode};
+    use tokio::time::Instant;
+
     use super::*;
+
+    /// A service that is too busy until then.
+    #[derive(Debug)]
+    struct Busy(Instant);
+
+    #[async_trait::async_trait]
+    impl HttpClient for Busy {
+        async fn execute_request(&self, _: &Request) -> azure_core::Result<AsyncRawResponse> {
+            let busy = Instant::now() < self.0;
+            let status = if busy { StatusCode::ServiceUnavailable } else { StatusCode::Ok };
+            Ok(AsyncRawResponse::from_bytes(status, Headers::new(), Vec::new()))
+        }
+    }
+
+    /// The time is tokio's, which jumps.
+    #[tokio::test(start_paused = true)]
+    async fn a_service_may_be_busy_for_a_minute_and_not_for_ever() {
+        for (busy, is_outlasted) in [(60, true), (3600, false)] {
+            let transport = Transport::new(Arc::new(Busy(Instant::now() + Duration::from_secs(busy))));
+            let retry = BlobStore::builder("acme", "vault").patience();
+            let client_options = ClientOptions { transport: Some(transport), retry, ..ClientOptions::default() };
+            let options = BlobServiceClientOptions { client_options, version: API_VERSION.to_owned() };
+            let url = Url::parse("https://acme.blob.core.windows.net").unwrap();
+            let container = BlobServiceClient::new(url, None, Some(options)).unwrap().blob_container_client("vault");
+            assert_eq!(container.get_properties(None).await.is_ok(), is_outlasted, "{busy} seconds");
+        }
+    }
 
     fn key() -> Credential {
         Credential::shared_key(Secret::new("UExBTlRFRA==".to_owned()))

@@ -47,7 +47,7 @@ pub(crate) const API_VERSION: &str = "2025-11-05";
 ///   of SHA-256, so a put is checked before it is sent, and an upload block by block.
 /// * Copies by the service prove no SHA-256 either: where one is announced, as in a replication, the caller streams.
 /// * A read is pinned to one etag. A connection that breaks in the middle is taken up again where it broke.
-/// * The SDK tries again by itself, for at most a minute; put no `Retry` layer around it.
+/// * The SDK tries again by itself, for at most three minutes; put no `Retry` layer around it.
 /// * Blocks that were staged and not committed vanish by themselves after a week. Uploads of one key share them: ending one
 ///   ends all, and makes an empty blob for a moment, which the service needs to let them go. Only a credential that may
 ///   delete does it.
