@@ -34,14 +34,14 @@ async fn main() -> Outcome {
          --attribute-definitions AttributeName=LockID,AttributeType=S",
     )?;
 
-    // In a program at Amazon: `S3Store::from_env("acme-states")` and `LockTable::beside(&store, "locks").open()`.
+    // In a program at Amazon: `S3Store::from_env("acme-states")` and `LockTable::beside(&store, "locks").build()`.
     let secret = Secret::new(server.secret_key().to_owned());
     let store = S3Store::builder("acme-states")
         .endpoint(server.endpoint())
         .credentials(server.access_key(), secret)
         .build()
         .await?;
-    let locks = LockTable::beside(&store, "locks").endpoint(server.endpoint()).open().await?;
+    let locks = LockTable::beside(&store, "locks").endpoint(server.endpoint()).build().await?;
     let states = VersionedObjects::terraform(store, KEY.parse()?).lock_table(locks).choose(Chosen::Newest(10));
     let key = states.state_key("default")?;
 

@@ -8,8 +8,9 @@ use backstay::aws::S3Store;
 use backstay::store::{
     HeadOptions, ListEntry, ListOptions, Lock, ObjectStore, ObjectStoreExt as _, Prefix, PutOptions, Thaw,
 };
-use backstay::{Backstay, Depth, ErrorKind, Keep, Keyring, Tier, Vault};
+use backstay::{Backstay, Clock as _, Depth, ErrorKind, Keep, Keyring, SystemClock, Tier, Vault};
 use backstay_test_s3::{Bucket, Fault, Op, Server};
+use backstay_testkit::ManualClock;
 use backstay_testkit::mock::MockExporter;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -181,9 +182,16 @@ async fn each_call_that_is_denied_names_its_right() {
 async fn a_bucket_that_was_made_anew_has_no_vault() {
     let server = server();
     let keyring = Keyring::generate().expect("fresh keys");
-    let vault = Vault::create(open(&server, BUCKET).await).keyring(&keyring).build().await.expect("a vault");
-    let backstay = program_of(vault);
+    let clock = ManualClock::new(SystemClock.now());
+    let vault = Vault::create(open(&server, BUCKET).await).keyring(&keyring).clock(clock.clone());
+    let backstay = program_of(vault.build().await.expect("a vault"));
     backstay.backup("daily").await.expect("a backup");
+    clock.advance(Duration::from_secs(120));
+    server.create_bucket(BUCKET, Bucket::versioned());
+    let error = backstay.backup("daily").await.expect_err("there is none to back up to");
+    assert!(error.kind() == ErrorKind::NotFound && error.to_string().contains("there is no vault here"), "{error}");
+    let exported = |key: &String| ["items/", "details/", "points/"].iter().any(|place| key.starts_with(place));
+    assert!(!server.keys_in(BUCKET).iter().any(exported), "{:?}", server.keys_in(BUCKET));
     server.create_bucket(BUCKET, Bucket::versioned());
     let opened = Vault::open(open(&server, BUCKET).await).keyring(&keyring).build().await.expect_err("there is none");
     assert_eq!(opened.kind(), ErrorKind::NotFound, "{opened:?}");

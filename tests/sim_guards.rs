@@ -80,6 +80,32 @@ async fn of_point(world: &World, point: &PointId) -> Vec<String> {
     keys
 }
 
+/// As a bucket that somebody removed and made anew under a program that runs: it takes what is written.
+#[tokio::test(start_paused = true)]
+async fn a_vault_that_went_after_it_was_opened_takes_no_point() {
+    for (before, what_stays) in [(0, ""), (1, ""), (1, "keys/")] {
+        let world = World::new(5).await;
+        let backstay = world.backstay(&[("rows", TEXT)]).await;
+        for _ in 0..before {
+            backstay.backup("daily").await.expect("a backup");
+        }
+        world.clock.advance(DAY);
+        let marker = (world.read("backstay-1.json").await, format!("backstay-1.{}", world.keyring.vault_id()));
+        for key in world.keys("").await {
+            if what_stays.is_empty() || !key.starts_with(what_stays) {
+                world.remove(&key).await;
+            }
+        }
+        let error = backstay.backup("daily").await.expect_err("there is no vault");
+        assert!(error.kind() == ErrorKind::NotFound && error.to_string().contains("there is no vault here"), "{error}");
+        assert_eq!(world.keys("points/").await, [""; 0]);
+        // Once it is there again all is well, and a tier may be without points.
+        world.overwrite("backstay-1.json", marker.0).await;
+        world.overwrite(&marker.1, "").await;
+        backstay.backup("daily").await.expect("a vault");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_vault_opens_only_where_and_as_it_is_meant() {
     let (world, ..) = three_points(MemoryStore::new()).await;

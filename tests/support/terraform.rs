@@ -164,7 +164,7 @@ impl<S: Deref<Target = Server>> Backend<S> {
         let table = LockTable::beside(&store, TABLE)
             .endpoint(moto.endpoint())
             .credentials("any", Secret::new("any".to_owned()))
-            .open()
+            .build()
             .await;
         states.lock_table(table.expect("the table was made"))
     }

@@ -32,7 +32,7 @@ const DIGEST_OF: &str = "Digest";
 /// # async fn open(store: backstay_aws::S3Store) -> backstay_core::Result<()> {
 /// use backstay_aws::{LockTable, VersionedObjects};
 ///
-/// let locks = LockTable::beside(&store, "terraform-locks").open().await?;
+/// let locks = LockTable::beside(&store, "terraform-locks").build().await?;
 /// let states = VersionedObjects::terraform(store, "network/terraform.tfstate".parse()?).lock_table(locks);
 /// # let _ = states;
 /// # Ok(())
@@ -140,7 +140,7 @@ impl LockTableBuilder {
     /// [`Invalid`](backstay_core::ErrorKind::Invalid) with every mistake at once, or without a region;
     /// [`NotFound`](backstay_core::ErrorKind::NotFound) if there is no such table; [`Denied`](backstay_core::ErrorKind::Denied),
     /// with the right that is missing.
-    pub async fn open(self) -> Result<LockTable> {
+    pub async fn build(self) -> Result<LockTable> {
         self.connect.check(Vec::new())?;
         let found = self.connect.load().await?;
         let mut config = aws_sdk_dynamodb::config::Builder::from(&found.config);

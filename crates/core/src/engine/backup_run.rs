@@ -212,9 +212,14 @@ impl Run {
         }
     }
 
-    /// The newest committed run of the tier, found with at most two listings; none if it lies further back.
+    /// The newest committed run of the tier, found with at most two listings; none if it lies further back. Where there is
+    /// none the vault itself may have gone.
     async fn previous(&self) -> Result<Option<RunId>> {
-        let newest = newest_recent(&self.backstay.vault, &self.plan.source, &self.plan.tier).await?;
+        let vault = &self.backstay.vault;
+        let newest = newest_recent(vault, &self.plan.source, &self.plan.tier).await?;
+        if newest.is_none() {
+            vault.is_still_here().await?;
+        }
         Ok(newest.map(|listed| listed.id.run))
     }
 

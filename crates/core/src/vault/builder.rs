@@ -13,11 +13,12 @@ use crate::budget::Budget;
 use crate::clock::{Clock, Random, SystemClock, SystemRandom};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
-use crate::store::{Key, ListEntry, ListOptions, ObjectStore, PutOptions};
+use crate::store::{Key, ObjectStore, PutOptions};
+use crate::vault::beacon::{beacons, recognise};
 use crate::vault::explain::Explained;
 use crate::vault::handle::{Access, Inner, Sealing, Vault};
 use crate::vault::layout;
-use crate::vault::settle::{find, put_new};
+use crate::vault::settle::put_new;
 use crate::vault::undelete::undelete_files;
 use crate::vault::{AllowedSigners, Epoch, Identity, Keyring, Purpose, Right, Role, RoleKeys, SigningKey, VaultId};
 
@@ -212,7 +213,7 @@ impl VaultBuilder {
         if let Some(since) = self.undelete_since {
             undelete_files(&*self.store, since).await.map_err(|error| error.operation("open vault"))?;
         }
-        let id = self.recognise().await?;
+        let id = recognise(&*self.store, self.id.as_ref()).await.map_err(|error| error.operation("open vault"))?;
         if self.access == Access::Read || self.role.is_some_and(|role| role.may(Right::Get, layout::MARKER)) {
             self.read_marker(&id).await?;
         }
@@ -221,6 +222,7 @@ impl VaultBuilder {
             _ => Sealing::Nothing,
         };
         let vault = Vault::new(Inner {
+            opened: self.clock.now(),
             store: self.store,
             id,
             origin,
@@ -309,7 +311,7 @@ impl VaultBuilder {
     /// Lays a new vault out. The beacon comes last: until then there is no vault, and making it can be tried again.
     async fn make(&self) -> Result<()> {
         let Some(id) = &self.id else { return Ok(()) };
-        if let Some(found) = self.beacons().await?.first() {
+        if let Some(found) = beacons(&*self.store).await?.first() {
             return Err(Error::new(ErrorKind::AlreadyExists, format!("there is a vault already: {found}"))
                 .operation("create vault")
                 .with("store", &self.store)
@@ -334,50 +336,6 @@ impl VaultBuilder {
         }
         put_new(&*self.store, &layout::beacon(id)?, Bytes::new(), &PutOptions::default()).await?;
         Ok(())
-    }
-
-    /// The vaults whose beacons stand here.
-    async fn beacons(&self) -> Result<Vec<String>> {
-        let mut found = Vec::new();
-        let mut listing = self.store.list(&layout::marker_prefix()?, &ListOptions::default());
-        while let Some(entry) = listing.next().await {
-            if let ListEntry::Object(meta) = entry? {
-                found.extend(layout::beacon_of(&meta.key).map(str::to_owned));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Which vault is here, by listing alone.
-    async fn recognise(&self) -> Result<VaultId> {
-        let found = self.beacons().await?;
-        let error = |kind, text: String| Error::new(kind, text).operation("open vault").with("store", &self.store);
-        match (found.as_slice(), &self.id) {
-            ([], _) if find(&*self.store, &layout::marker()?).await?.is_some() => Err(error(
-                ErrorKind::Corrupt,
-                "here is a vault's marker without the empty beacon beside it".into(),
-            )
-            .advise(
-                "somebody removed the beacon: read the ID in backstay-1.json, and put an empty backstay-1.ID back",
-            )),
-            ([], _) => Err(error(ErrorKind::NotFound, "there is no vault here".into())
-                .advise(if self.store.capabilities().versions {
-                    "check the prefix; if it was emptied, `as_of` of the store shows what was, and `undelete_since` opens it"
-                } else {
-                    "check that the place is mounted and the prefix right; `Vault::create` makes a new one"
-                })),
-            ([one], None) => one.parse(),
-            ([one], Some(id)) if *one == id.to_string() => Ok(id.clone()),
-            ([other], Some(id)) => Err(error(ErrorKind::Refused, format!("here is vault {other}, not {id}"))
-                .advise("check the place and the keyring: they belong to two vaults")),
-            (many, Some(id)) if many.contains(&id.to_string()) => {
-                // Whoever may add objects can plant one; our own is pinned.
-                tracing::warn!(store = %self.store, beacons = many.join(", "), "somebody put the beacon of another vault here");
-                Ok(id.clone())
-            }
-            (many, _) => Err(error(ErrorKind::Refused, format!("two vaults claim this place: {}", many.join(", ")))
-                .advise("somebody put a second marker: name yours by `id` or `keyring`, and remove the other")),
-        }
     }
 
     /// Reads the marker and refuses what this version does not know.

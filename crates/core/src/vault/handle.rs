@@ -62,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) budget: Budget,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
+    /// When it was seen to be there, by our clock.
+    pub(crate) opened: Timestamp,
     /// How far the store's clock is ahead of ours, in milliseconds, as last seen.
     pub(crate) skew: AtomicI64,
     /// Epoch identities opened so far.
@@ -205,6 +207,7 @@ impl Vault {
             budget,
             clock,
             random,
+            opened,
             skew,
             epochs,
             ..
@@ -225,6 +228,7 @@ impl Vault {
             budget: budget.clone(),
             clock: clock.clone(),
             random: random.clone(),
+            opened: *opened,
             skew: AtomicI64::new(skew.load(Ordering::Relaxed)),
             epochs: Mutex::new(epochs),
         })
@@ -318,6 +322,10 @@ impl Vault {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Refused, "the vault was opened read-only").advise("open it by `Vault::open`"))
+    }
+
+    pub(crate) fn opened(&self) -> Timestamp {
+        self.0.opened
     }
 
     /// The store's time, from our clock and the difference last seen; costs no call.

@@ -4,6 +4,7 @@
 
 mod age_header;
 mod age_stream;
+pub(crate) mod beacon;
 mod builder;
 #[cfg(test)]
 mod codec_tests;
