@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backstay::store::{GetOptions, HeadOptions, Key, ObjectStore, PutOptions};
-use futures_util::stream::FuturesUnordered;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, TryFutureExt as _, TryStreamExt as _, stream};
 
 use crate::Result;
 
@@ -30,15 +29,8 @@ pub(crate) async fn upload(store: &dyn ObjectStore, file: &str, key: &str) -> Re
             file.read_exact_at(&mut part, start).map(|()| part)
         })
     });
-    let mut reading = stream::iter(reading).buffered(1);
-    let mut sending = FuturesUnordered::new();
-    while let Some(part) = reading.next().await {
-        if sending.len() == IN_FLIGHT {
-            sending.try_next().await?;
-        }
-        sending.push(upload.part(part??.into()));
-    }
-    sending.try_collect::<()>().await?;
+    let parts = stream::iter(reading).buffered(1).map(|read| Result::Ok(upload.part(read??.into())));
+    parts.map_ok(|sending| sending.map_err(Into::into)).try_buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
     upload.complete().await?;
     Ok(())
 }
