@@ -10,6 +10,7 @@ use backstay::aws::s3_versions::{Chosen, ObjectVersion};
 use backstay::source::{ImportAction, ImportOptions};
 use backstay::store::{Key, Prefix};
 use backstay::{Backstay, ErrorKind, Keep, Keyring, MemoryStore, Tier, Vault};
+use backstay_test_servers::moto::Moto;
 use backstay_test_servers::s3::{Minio, Server, Versitygw};
 use backstay_testkit::conformance::source::{self, ImporterSetup};
 use backstay_testkit::items::Items;
@@ -143,6 +144,29 @@ s3.put_object(Bucket='{BUCKET}', Key='small', Body=b'else')"
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     let plan = restore(ImportOptions::default().only(["small"])).plan().await.unwrap();
     assert_eq!(plan.import.count(ImportAction::Unchanged), 1, "{plan}");
+}
+
+/// `a//b` can be an object in a bucket and nothing in a vault: a point without it is not taken for whole.
+#[tokio::test]
+async fn an_object_whose_name_is_no_key_is_told_as_missing() {
+    let server = Moto::start();
+    make(&server, &[(BUCKET, Kind::Versioned)]);
+    let put = |names: &str| {
+        boto(&server, &format!("for key in {names}: s3.put_object(Bucket='{BUCKET}', Key=key, Body=b'x')"))
+    };
+    put("['a/b']");
+    boto(&server, &format!("s3.put_object(Bucket='{BUCKET}', Key='a/')"));
+    let vault = Vault::create(MemoryStore::new()).keyring(&Keyring::generate().unwrap()).build().await.unwrap();
+    let backstay = Backstay::builder("prod-eu", vault)
+        .export("objects", VersionedObjects::prefix(open(&server, BUCKET).await, Prefix::all()))
+        .tier(Tier::new("daily").keep(Keep::last(2)))
+        .build()
+        .unwrap();
+    // What shows a folder is nothing that could be lost.
+    backstay.backup("daily").await.unwrap();
+    put("['a//b', 'a/b']");
+    let error = backstay.backup("daily").await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Partial && error.to_string().contains("a//b"), "{error}");
 }
 
 #[tokio::test]

@@ -336,6 +336,10 @@ async fn beside_what_is_there_and_only_what_is_asked_for() {
     assert_eq!(value(&moto, HOME, "elsewhere"), "planted-stage");
     let error = beside.plan(&items, &plain().only(["prod/*", "absent/*"])).await.expect_err("no such");
     assert_eq!((error.kind(), error.context("got")), (ErrorKind::Invalid, Some("absent/*")));
+    // A name that is mistyped would be restored over the live one instead of beside it.
+    let mistyped = SecretsRestore::new(&home).rename("prod/bd", "beside").without_replicas();
+    let error = mistyped.plan(&items, &overwriting()).await.expect_err("no such");
+    assert_eq!((error.kind(), error.context("got")), (ErrorKind::Invalid, Some("prod/bd")));
     // Two that would go under one name.
     let twice = SecretsRestore::new(&home).rename("prod/db", "one").rename("stage/db", "one").without_replicas();
     let plan = twice.plan(&items, &plain().only(["*/db"])).await.expect("a plan");

@@ -35,7 +35,8 @@ pub(crate) struct Connect {
     pub(crate) service: &'static str,
     /// What is being done, for errors.
     pub(crate) operation: &'static str,
-    pub(crate) endpoint: Option<String>,
+    /// Not shown before it is checked: a credential may stand in it.
+    pub(crate) endpoint: Option<Secret<String>>,
     pub(crate) region: Option<String>,
     pub(crate) keys: Option<Keys>,
     /// Belongs to the keys, in whichever order they are given.
@@ -76,7 +77,7 @@ macro_rules! connect_methods {
         impl $builder {
             /// A server other than Amazon's, or an endpoint of a private network: `https://s3.example`.
             pub fn endpoint(mut self, url: impl Into<String>) -> Self {
-                self.connect.endpoint = Some(url.into());
+                self.connect.endpoint = Some(backstay_core::Secret::new(url.into()));
                 self
             }
 
@@ -155,10 +156,16 @@ impl Connect {
     /// [`Invalid`](ErrorKind::Invalid), if anything is.
     pub(crate) fn check(&self, mut problems: Vec<String>) -> Result<()> {
         let mut wrong = |text: Option<String>| problems.extend(text);
-        wrong(self.endpoint.as_deref().and_then(flaw_of_endpoint).map(str::to_owned));
+        wrong(self.endpoint.as_ref().and_then(|url| flaw_of_endpoint(url.expose())).map(str::to_owned));
         match &self.keys {
             Some(keys) if keys.access.is_empty() || keys.secret.expose().is_empty() => {
                 wrong(Some("an access key or a secret key is empty".to_owned()));
+            }
+            // A file that is read whole ends in a line break, which no header can carry: the SDK would panic.
+            Some(keys) if self.exposed(keys).any(|text| text.contains(|c: char| !c.is_ascii_graphic())) => {
+                wrong(Some(
+                    "an access key, a secret key or a session token has a blank or line break in it".to_owned(),
+                ));
             }
             None if self.token.is_some() => wrong(Some("a session token without `credentials`".to_owned())),
             _ => {}
@@ -195,7 +202,7 @@ impl Connect {
             loader = loader.credentials_provider(self.credentials(keys));
         }
         let mut config = loader.load().await;
-        let endpoint = self.endpoint.clone().or_else(|| endpoint_of(&config, self.service));
+        let endpoint = self.address(&config)?;
         if config.region().is_none() {
             let Some(_) = endpoint else {
                 return Err(Error::new(ErrorKind::Invalid, "no region is named")
@@ -220,6 +227,26 @@ impl Connect {
             provider.provide_credentials().await.map_err(|error| self.no_credential().because(chain(&error)))?;
         let account = credentials.account_id().map(|account| account.as_str().to_owned());
         Ok(Connected { config, endpoint, account })
+    }
+
+    /// Where it is said to be, by the builder, the environment or the profile.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) for one that must not be shown: it is in each store's name.
+    fn address(&self, config: &SdkConfig) -> Result<Option<String>> {
+        let own = self.endpoint.as_ref().map(|url| url.expose().clone());
+        let endpoint = own.or_else(|| endpoint_of(config, self.service));
+        match endpoint.as_deref().and_then(flaw_of_endpoint) {
+            None => Ok(endpoint),
+            Some(flaw) => Err(Error::new(ErrorKind::Invalid, flaw)
+                .operation(self.operation)
+                .advise("correct what `.endpoint(...)`, AWS_ENDPOINT_URL or the profile names")),
+        }
+    }
+
+    fn exposed<'a>(&'a self, keys: &'a Keys) -> impl Iterator<Item = &'a str> {
+        let token = self.token.iter().map(|token| token.expose().as_str());
+        [keys.access.as_str(), keys.secret.expose()].into_iter().chain(token)
     }
 
     fn credentials(&self, keys: &Keys) -> Credentials {
@@ -292,7 +319,8 @@ fn flaw_of_endpoint(url: &str) -> Option<&'static str> {
     let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
         return Some("the endpoint begins with neither https:// nor http://");
     };
-    match rest.split('/').next().unwrap_or_default() {
+    match rest.split(['/', '?', '#']).next().unwrap_or_default() {
+        _ if rest.contains(['?', '#']) => Some("the endpoint has more than scheme, host, port and path"),
         "" => Some("the endpoint names no host"),
         host if host.contains('@') => Some("the endpoint has a credential in it, which is said by `credentials`"),
         _ => None,

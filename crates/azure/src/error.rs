@@ -69,6 +69,18 @@ const CODES: &[(&str, ErrorKind, &str)] = &[
     ("APINotImplemented", Kind::Unsupported, ""),
 ];
 
+/// What is answered to who was not let in at all. No right is lacking, and none would help.
+const NOT_ACCEPTED: [&str; 8] = [
+    "AuthenticationFailed",
+    "InvalidAuthenticationInfo",
+    "NoAuthenticationInformation",
+    "AuthorizationProtocolMismatch",
+    "AuthorizationSourceIPMismatch",
+    "AuthorizationServiceMismatch",
+    "AuthorizationResourceTypeMismatch",
+    "KeyBasedAuthenticationNotPermitted",
+];
+
 /// What a call of the SDK failed with. The place is for the caller to add.
 pub(crate) fn told(error: &azure_core::Error) -> Error {
     match error.kind() {
@@ -86,6 +98,7 @@ pub(crate) fn told(error: &azure_core::Error) -> Error {
             Error::new(kind, "the connection broke").no_more_retries().because(text)
         }
         AzureKind::Credential => Error::new(Kind::Denied, "there is no token")
+            .with("credential", "not found")
             .advise("check the identity that the credential names")
             .because(causes(error)),
         AzureKind::DataConversion => Error::new(Kind::Other, "the answer cannot be understood").because(causes(error)),
@@ -126,6 +139,9 @@ fn answered(status: u16, code: Option<&str>, answer: Option<&RawResponse>) -> Er
     }
     if !advice.is_empty() {
         told = told.advise(advice);
+    }
+    if code.is_some_and(|code| NOT_ACCEPTED.contains(&code)) {
+        told = told.with("credential", "not accepted");
     }
     if told.is_retryable() {
         // The SDK has tried again for as long as it was told to.
@@ -260,6 +276,20 @@ mod tests {
             told.to_string(),
             "The specified blob does not exist (status: 404, code: BlobNotFound, request: the-id)"
         );
+    }
+
+    /// A vault names the right that is lacking, unless the store says that the credential itself was not accepted.
+    #[test]
+    fn who_was_not_let_in_lacks_no_right() {
+        let told = |status, code| told(&answer(status, code, ""));
+        let expired = told(403, "AuthenticationFailed");
+        assert_eq!(expired.context("credential"), Some("not accepted"));
+        assert_eq!(told(403, "AuthorizationPermissionMismatch").context("credential"), None);
+        for code in NOT_ACCEPTED {
+            assert!(CODES.iter().any(|(known, kind, _)| (*known, *kind) == (code, Kind::Denied)), "{code}");
+        }
+        let none = super::told(&azure_core::Error::with_message(AzureKind::Credential, "x"));
+        assert_eq!(none.context("credential"), Some("not found"));
     }
 
     #[test]

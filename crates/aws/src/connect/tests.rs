@@ -60,3 +60,27 @@ fn an_endpoint_is_an_address_and_nothing_else() {
         assert!(error.contains(flaw) && !error.contains("planted"), "{url}: {error}");
     }
 }
+
+#[test]
+fn a_credential_that_no_header_can_carry_is_told() {
+    let with = |access: &str, secret_key: &str, token: &str| {
+        builder().credentials(access, secret(secret_key)).session_token(secret(token)).connect.check(Vec::new())
+    };
+    with("AKIA", "a/b+c=", "token==").unwrap();
+    for (access, secret_key, token) in [("AKIA\n", "s", "t"), ("AKIA", "planted\r\n", "t"), ("AKIA", "s", " planted")] {
+        let error = with(access, secret_key, token).unwrap_err();
+        assert!(error.message().contains("line break") && !error.to_string().contains("planted"), "{error}");
+    }
+}
+
+#[test]
+fn an_address_is_not_shown_with_what_may_be_a_credential() {
+    for url in ["https://key:planted@s3.example", "https://s3.example/?X-Amz-Signature=planted"] {
+        let connect = builder().endpoint(url).connect;
+        assert!(!format!("{connect:?}").contains("planted"), "{connect:?}");
+        assert_eq!(connect.check(Vec::new()).unwrap_err().kind(), ErrorKind::Invalid);
+        // As the environment would name it.
+        let error = builder().connect.address(&SdkConfig::builder().endpoint_url(url).build()).unwrap_err();
+        assert!(error.kind() == ErrorKind::Invalid && !format!("{error:?}").contains("planted"), "{error:?}");
+    }
+}

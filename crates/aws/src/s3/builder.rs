@@ -92,7 +92,8 @@ impl S3Builder {
         self
     }
 
-    /// The storage class of what is put without one of its own.
+    /// The storage class of what is put without one of its own. It must be one that is read at once: items come to `GLACIER`
+    /// or `DEEP_ARCHIVE` by lifecycle rules.
     pub fn storage_class(mut self, class: impl Into<String>) -> Self {
         self.class = Some(class.into());
         self
@@ -182,6 +183,12 @@ impl S3Builder {
         wrong(self.encryption.flaw().map(str::to_owned));
         if let Owner::Account(account) = &self.owner {
             wrong(account.is_empty().then(|| "the owner has no name".to_owned()));
+        }
+        if let Some(class @ ("GLACIER" | "DEEP_ARCHIVE")) = self.class.as_deref() {
+            wrong(Some(format!(
+                "{class} for everything: what is read all the time, such as the head of a vault, would have to be thawed \
+                 first; let items move there by lifecycle rules"
+            )));
         }
         if let (Some(class), Some(classes)) = (&self.class, &self.classes) {
             wrong((!classes.contains(class)).then(|| format!("{class:?} is none of the classes")));

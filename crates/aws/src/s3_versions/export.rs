@@ -26,8 +26,14 @@ impl ResourceExporter for VersionedObjects {
         let mut report = ExportReport::default();
         report.identity = Some(self.store.to_string());
         let (mut choice, mut keys, mut taken) = (Choice::new(self.chosen), BTreeSet::new(), 0_u64);
-        let mut list = self.lines();
+        let (mut list, mut left_out) = (self.lines(), BTreeSet::new());
         while let Some(found) = list.try_next().await? {
+            if let Err(error) = Key::new(found.key.as_str()) {
+                if choice.takes(&found) && !is_folder(&found) && left_out.insert(found.key.clone()) {
+                    report.problems.push(Problem::new(found.key, error));
+                }
+                continue;
+            }
             if found.deleted && found.latest {
                 report.notes.push(format!("{} is deleted, since {}", found.key, found.modified));
             }
@@ -75,6 +81,11 @@ impl VersionedObjects {
         item.finish(facts(found, self.are_states().then_some(head).filter(StateHead::is_state))).await?;
         Ok(true)
     }
+}
+
+/// What consoles make to show a folder: there is nothing in it to be lost.
+fn is_folder(found: &ObjectVersion) -> bool {
+    found.size == 0 && found.key.ends_with('/')
 }
 
 /// As S3 names the source of a copy.

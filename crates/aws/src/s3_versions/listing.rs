@@ -77,10 +77,11 @@ impl VersionedObjects {
                 }
             }
         };
-        Box::pin(self.lines().map_ok(heads).try_buffered(AT_ONCE))
+        let named = |found: &ObjectVersion| std::future::ready(Key::new(found.key.as_str()).is_ok());
+        Box::pin(self.lines().try_filter(named).map_ok(heads).try_buffered(AT_ONCE))
     }
 
-    /// The same without heads.
+    /// The same without heads, and with names that are no keys: who has to take everything must say what he cannot.
     pub(super) fn lines(&self) -> BoxStream<'static, Result<ObjectVersion>> {
         let prefixes = match self.prefixes() {
             Ok(prefixes) => prefixes,
@@ -88,10 +89,7 @@ impl VersionedObjects {
         };
         let lists = prefixes.into_iter().map(|prefix| lines(self.store.clone(), prefix));
         let objects = self.clone();
-        let meant = move |found: &ObjectVersion| {
-            let name = &found.key;
-            objects.means(name) && !name.ends_with(LOCK_FILE) && Key::new(name.as_str()).is_ok()
-        };
+        let meant = move |found: &ObjectVersion| objects.means(&found.key) && !found.key.ends_with(LOCK_FILE);
         let all = stream::iter(lists.collect::<Vec<_>>()).flatten();
         Box::pin(all.try_filter(move |found| std::future::ready(meant(found))))
     }

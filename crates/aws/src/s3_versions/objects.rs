@@ -23,6 +23,10 @@ const DEFAULT: &str = "default";
 /// any vault. Of a [Terraform backend](Self::terraform) it knows locks, digests, serials and lineages. States hold secrets:
 /// programs take it only into a vault that is encrypted.
 ///
+/// A vault gets the content of objects: content type, metadata and tags stay behind, and come back only with an earlier
+/// version. An object whose name is no [`Key`], such as `a//b`, cannot be taken: the point is partial then and names it. Empty
+/// objects that show a folder in consoles (`a/`) are left out.
+///
 /// ```no_run
 /// use backstay_aws::{S3Store, VersionedObjects};
 /// use backstay_aws::s3_versions::Chosen;

@@ -11,6 +11,8 @@ pub struct SecretChoice {
     pub(super) names: BTreeSet<String>,
     pub(super) prefixes: Vec<String>,
     pub(super) tags: BTreeMap<String, String>,
+    /// Nothing but the names, however few they are.
+    only_names: bool,
 }
 
 impl SecretChoice {
@@ -21,10 +23,10 @@ impl SecretChoice {
         Self::default()
     }
 
-    /// These and no others. Each must be there.
+    /// These and no others; none at all if there are no names. Each must be there.
     #[must_use]
     pub fn names<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
-        Self { names: names.into_iter().map(Into::into).collect(), ..Self::default() }
+        Self { names: names.into_iter().map(Into::into).collect(), only_names: true, ..Self::default() }
     }
 
     /// Those whose names begin so.
@@ -56,7 +58,7 @@ impl SecretChoice {
 
     /// Whether secrets have to be searched for.
     pub(super) fn searches(&self) -> bool {
-        self.names.is_empty() || !self.prefixes.is_empty() || !self.tags.is_empty()
+        !self.only_names || !self.prefixes.is_empty() || !self.tags.is_empty()
     }
 
     /// Whether a secret that was found by searching is chosen, and not by its name.
@@ -77,9 +79,10 @@ impl fmt::Display for SecretChoice {
         if self.searches() {
             let prefixes = self.prefixes.iter().map(|prefix| format!("{prefix}*"));
             let tags = self.tags.iter().map(|(name, value)| format!("tag {name}={value}"));
-            parts.push(prefixes.chain(tags).collect::<Vec<_>>().join(" "));
+            let searched: Vec<_> = prefixes.chain(tags).collect();
+            parts.push(if searched.is_empty() { "all".to_owned() } else { searched.join(" ") });
         }
-        parts.extend((!self.names.is_empty()).then(|| format!("{} by name", self.names.len())));
+        parts.extend((self.only_names || !self.names.is_empty()).then(|| format!("{} by name", self.names.len())));
         write!(f, "secrets: {}", parts.join(", "))
     }
 }
@@ -108,6 +111,11 @@ mod tests {
             assert_eq!(choice.takes(&found(name, team)), takes, "{choice}: {name} {team}");
         }
         assert!(tagged.searches() && !SecretChoice::names(["a"]).searches());
+        // A list that happens to be empty is not everything, and one name more is not all others less.
+        let (none, one_more) = (SecretChoice::names([""; 0]), SecretChoice::all().name("a"));
+        assert!(!none.searches() && one_more.searches());
+        assert_eq!(none.to_string(), "secrets: 0 by name");
+        assert_eq!(one_more.to_string(), "secrets: all, 1 by name");
         assert_eq!(tagged.to_string(), "secrets: prod/* stage/* tag team=a, 1 by name");
     }
 }

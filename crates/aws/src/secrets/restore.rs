@@ -67,7 +67,8 @@ impl SecretsRestore {
         self
     }
 
-    /// This one under another name. The [`prefix`](Self::prefix) is not for it.
+    /// This one under another name; a plan fails if the backup has no secret of this name. The [`prefix`](Self::prefix) is
+    /// not for it.
     #[must_use]
     pub fn rename(mut self, from: impl Into<String>, to: impl Into<String>) -> Self {
         self.names.insert(from.into(), to.into());
@@ -282,13 +283,16 @@ struct Chosen<'a> {
     source: &'a dyn ItemSource,
     list: backstay_core::store::BoxStream<'a, Result<ItemInfo>>,
     only: Vec<(String, bool)>,
+    /// Names that were given another and were not seen: left alone, a mistyped one would be restored over what lives.
+    renamed: BTreeSet<String>,
     any: bool,
 }
 
 impl<'a> Chosen<'a> {
     fn new(restore: &'a SecretsRestore, source: &'a dyn ItemSource, options: &ImportOptions) -> Self {
         let only = options.only.iter().map(|glob| (glob.clone(), false)).collect();
-        Self { restore, source, list: source.list(), only, any: false }
+        let renamed = restore.names.keys().cloned().collect();
+        Self { restore, source, list: source.list(), only, renamed, any: false }
     }
 
     async fn next(&mut self) -> Result<Option<Document>> {
@@ -300,6 +304,7 @@ impl<'a> Chosen<'a> {
                     .advise("choose the importer for this kind of component"));
             }
             self.any = true;
+            self.renamed.remove(&item.name);
             let mut chosen = self.only.is_empty();
             for (glob, matched) in &mut self.only {
                 if is_match(glob, &item.name) {
@@ -317,6 +322,14 @@ impl<'a> Chosen<'a> {
     }
 
     fn all_matched(&self) -> Result<()> {
+        if let Some(name) = self.renamed.first() {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "no secret of the backup has the name that is to be another one",
+            )
+            .with("field", "rename")
+            .with("got", name));
+        }
         let Some((glob, _)) = self.only.iter().find(|(_, matched)| !matched) else { return Ok(()) };
         Err(Error::new(ErrorKind::Invalid, "a glob chooses nothing").with("field", "only").with("got", glob))
     }

@@ -25,11 +25,12 @@ use crate::wire::Wire;
 pub struct BlobStoreBuilder {
     account: Option<String>,
     container: String,
-    endpoint: Option<String>,
+    /// Not shown before it is checked: a SAS or a password may stand in it. Nor are the URLs of sources.
+    endpoint: Option<Secret<String>>,
     suffix: String,
     plain: bool,
     credential: Option<Credential>,
-    sources: Vec<(String, Secret<String>)>,
+    sources: Vec<(Secret<String>, Secret<String>)>,
     versions: bool,
     locks: bool,
     thaw_to: String,
@@ -78,14 +79,14 @@ impl BlobStoreBuilder {
         let (account, container) = path.rsplit_once('/').unwrap_or_default();
         container.clone_into(&mut builder.container);
         url.set_path(account);
-        builder.endpoint = Some(url.into());
+        builder.endpoint = Some(Secret::new(url.into()));
         builder
     }
 
     pub(super) fn from_connection_string(text: &str, container: String) -> Self {
         let (parts, wrong) = connection_string::parse(text);
         let mut builder = Self { account: parts.account, wrong, ..Self::new(String::new(), container) };
-        builder.endpoint = parts.endpoint;
+        builder.endpoint = parts.endpoint.map(Secret::new);
         builder.plain = parts.plain;
         if let Some(suffix) = parts.suffix {
             builder.suffix = suffix;
@@ -111,7 +112,7 @@ impl BlobStoreBuilder {
     /// The account's address, where it is not made of its name: a private endpoint, a custom domain, Azurite.
     #[must_use]
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
-        self.endpoint = Some(url.into());
+        self.endpoint = Some(Secret::new(url.into()));
         self
     }
 
@@ -155,7 +156,7 @@ impl BlobStoreBuilder {
     /// store's own identity in Entra ID is tried.
     #[must_use]
     pub fn copies_from(mut self, url: impl Into<String>, sas: Secret<String>) -> Self {
-        self.sources.push((url.into(), sas));
+        self.sources.push((Secret::new(url.into()), sas));
         self
     }
 
@@ -193,7 +194,7 @@ impl BlobStoreBuilder {
             wrong.push("no attempt at all".to_owned());
         }
         let sources = self.sources.iter().filter_map(|(url, sas)| {
-            let source = Source::new(url, sas);
+            let source = Source::new(url.expose(), sas);
             if source.is_none() {
                 wrong.push("a container to copy from has no https URL".to_owned());
             }
@@ -253,7 +254,7 @@ impl BlobStoreBuilder {
         let scheme = if self.plain { "http" } else { "https" };
         let account = self.account.clone().unwrap_or_default();
         let made = || format!("{scheme}://{account}.blob.{}", self.suffix.trim_start_matches('.'));
-        let text = self.endpoint.clone().unwrap_or_else(made);
+        let text = self.endpoint.as_ref().map_or_else(made, |url| url.expose().clone());
         let Ok(mut url) = Url::parse(&text) else {
             wrong.push("the endpoint is no URL".to_owned());
             return None;
@@ -418,6 +419,20 @@ mod tests {
             let store = builder.build().unwrap();
             assert_eq!((store.to_string().as_str(), store.0.account.as_str()), (shown, account));
             assert!(!format!("{store:?}").contains("PLANTED"));
+        }
+    }
+
+    #[test]
+    fn an_address_is_not_shown_with_what_may_be_a_secret() {
+        let password = BlobStore::at("https://acme:PLANTED@acme.blob.core.windows.net/vault").credential(key());
+        let query = BlobStore::builder("acme", "vault").endpoint("https://acme.example/?sig=PLANTED").credential(key());
+        let source = "https://acme.blob.core.windows.net/old?sig=PLANTED";
+        let source =
+            BlobStore::builder("acme", "vault").copies_from(source, Secret::new(String::new())).credential(key());
+        for builder in [password, query, source] {
+            assert!(!format!("{builder:?}").contains("PLANTED"), "{builder:?}");
+            let error = builder.build().unwrap_err();
+            assert!(error.kind() == ErrorKind::Invalid && !format!("{error:?}").contains("PLANTED"), "{error:?}");
         }
     }
 

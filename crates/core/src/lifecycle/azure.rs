@@ -11,6 +11,7 @@ pub(super) const PLATFORM: Platform = Platform {
     archive: class("Archive", 180, Some(15)),
     deep_archive: class("Archive", 180, Some(15)),
     filters_by_size: false,
+    counts_from_replacement: false,
 };
 
 const fn class(name: &'static str, billed_days: u32, thaw_hours: Option<i64>) -> ClassFacts {
@@ -23,6 +24,16 @@ pub(super) fn render(lifecycle: &Lifecycle) -> Value {
     json!({ "rules": rules })
 }
 
+/// The age at which earlier contents of a tier's items end; none where it cannot be told. The platform counts from when a
+/// version was written and not from when it became an earlier one: counted as S3 does, an overwrite of an old item would take
+/// the good content with it within a day.
+pub(super) fn earlier_days(lifecycle: &Lifecycle, tier: &TierFacts) -> Option<u64> {
+    let longest = tier.lifetimes.iter().map(|(_, days)| *days).reduce(f64::max)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive count of days")]
+    let longest = longest.ceil() as u64;
+    (!tier.ageless).then(|| longest + u64::from(lifecycle.earlier_days))
+}
+
 fn of_tier(lifecycle: &Lifecycle, tier: &TierFacts) -> Vec<Value> {
     let mut actions = Map::new();
     if !lifecycle.moves.is_empty() {
@@ -32,11 +43,15 @@ fn of_tier(lifecycle: &Lifecycle, tier: &TierFacts) -> Vec<Value> {
         });
         actions.insert("baseBlob".to_owned(), Value::Object(moves.collect()));
     }
-    for earlier in ["version", "snapshot"] {
-        let delete = json!({ "delete": { "daysAfterCreationGreaterThan": lifecycle.earlier_days } });
-        actions.insert(earlier.to_owned(), delete);
+    if let Some(days) = earlier_days(lifecycle, tier) {
+        for earlier in ["version", "snapshot"] {
+            actions.insert(earlier.to_owned(), json!({ "delete": { "daysAfterCreationGreaterThan": days } }));
+        }
     }
-    let mut rules = vec![rule(lifecycle, tier, "items", vec![lifecycle.items(tier)], Value::Object(actions))];
+    let mut rules = Vec::new();
+    if !actions.is_empty() {
+        rules.push(rule(lifecycle, tier, "items", vec![lifecycle.items(tier)], Value::Object(actions)));
+    }
     rules.extend(lifecycle.expire_days.map(|days| {
         let places = OF_TIERS.iter().map(|folder| lifecycle.place(folder, tier)).collect();
         let actions = json!({ "baseBlob": { "delete": { "daysAfterModificationGreaterThan": days } } });

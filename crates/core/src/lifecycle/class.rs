@@ -36,6 +36,8 @@ pub(super) struct Platform {
     pub(super) deep_archive: ClassFacts,
     /// Whether its rules can leave out small objects.
     pub(super) filters_by_size: bool,
+    /// Whether the age of an earlier content is counted from when another took its place.
+    pub(super) counts_from_replacement: bool,
 }
 
 impl Platform {

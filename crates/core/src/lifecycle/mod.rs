@@ -65,6 +65,8 @@ struct TierFacts {
     name: String,
     /// After so many days a rule lets go what it kept, with the rule's words.
     lifetimes: Vec<(String, f64)>,
+    /// Something keeps points that no time is told of.
+    ageless: bool,
     rto: Option<SignedDuration>,
 }
 
@@ -91,7 +93,12 @@ impl Lifecycle {
     #[must_use]
     pub fn tier(mut self, tier: &Tier) -> Self {
         let rto = tier.rto.and_then(|rto| rto.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
-        self.tiers.push(TierFacts { name: tier.name.clone(), lifetimes: tier.keep.lifetimes_in_days(), rto });
+        self.tiers.push(TierFacts {
+            name: tier.name.clone(),
+            lifetimes: tier.keep.lifetimes_in_days(),
+            ageless: tier.keep.is_ageless() || !tier.policies.is_empty(),
+            rto,
+        });
         self
     }
 
@@ -110,7 +117,8 @@ impl Lifecycle {
         self
     }
 
-    /// Ends earlier contents of items, which a deletion or an attacker's overwrite leaves, after so many days.
+    /// Ends earlier contents of items, which a deletion or an attacker's overwrite leaves, after so many days. On Azure, which
+    /// counts from when they were written, so many days after the tier's rules have let the item go.
     #[must_use]
     pub fn earlier_contents(mut self, days: u32) -> Self {
         self.earlier_days = days;

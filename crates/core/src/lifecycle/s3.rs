@@ -14,6 +14,7 @@ pub(super) const PLATFORM: Platform = Platform {
     archive: class("GLACIER", 1, 90, Some(5)),
     deep_archive: class("DEEP_ARCHIVE", 1, 180, Some(12)),
     filters_by_size: true,
+    counts_from_replacement: true,
 };
 
 const fn class(name: &'static str, earliest_days: u32, billed_days: u32, thaw_hours: Option<i64>) -> ClassFacts {

@@ -67,14 +67,37 @@ fn the_rules_for_azure_are_these() {
                     "tierToCool": { "daysAfterModificationGreaterThan": 30 },
                     "tierToArchive": { "daysAfterModificationGreaterThan": 90 },
                 },
-                "version": { "delete": { "daysAfterCreationGreaterThan": 30 } },
-                "snapshot": { "delete": { "daysAfterCreationGreaterThan": 30 } },
+                "version": { "delete": { "daysAfterCreationGreaterThan": 395 } },
+                "snapshot": { "delete": { "daysAfterCreationGreaterThan": 395 } },
             },
         },
     }] });
     assert_eq!(rendered.json, expected, "{rendered}");
     let error = of(&daily()).azure().unwrap_err();
     assert!(error.to_string().contains("container"), "{error}");
+}
+
+/// Azure counts from when a version was written: an old item that an attacker overwrites must not lose its good content at
+/// the next run of the rules.
+#[test]
+fn an_earlier_content_outlives_an_overwrite_of_the_oldest_item_that_is_kept() {
+    let version = |tier: &Tier| {
+        let rendered = of(tier).earlier_contents(7).moves([]).under("c").azure().unwrap();
+        let days =
+            &rendered.json["rules"][0]["definition"]["actions"]["version"]["delete"]["daysAfterCreationGreaterThan"];
+        (days.as_u64(), rendered.warnings)
+    };
+    let (days, warnings) = version(&Tier::new("daily").keep(Keep::daily(30).weekly(52)));
+    assert_eq!(days, Some(364 + 7));
+    assert!(warnings.len() == 1 && warnings[0].contains("371 days"), "{warnings:?}");
+    for ageless in [Keep::last(3), Keep::daily(30).at_least(2)] {
+        let (days, warnings) = version(&Tier::new("daily").keep(ageless));
+        assert_eq!(days, None);
+        assert!(warnings.len() == 1 && warnings[0].contains("no rule ends earlier contents"), "{warnings:?}");
+    }
+    let own = Tier::new("daily").keep(Keep::daily(30)).keep_also(Keep::last(1));
+    assert_eq!(version(&own).0, None);
+    assert_eq!(of(&own).s3().unwrap().json["Rules"][1]["NoncurrentVersionExpiration"]["NoncurrentDays"], 30);
 }
 
 #[test]
@@ -114,7 +137,7 @@ fn a_class_that_costs_more_than_it_saves_or_breaks_an_objective_is_told() {
     let monthly = Tier::new("monthly").keep(Keep::monthly(120)).rto(2.days());
     assert_eq!(of(&monthly).s3().unwrap().warnings, Vec::<String>::new());
     let azure = of(&monthly).under("c").azure().unwrap().warnings;
-    assert!(azure.len() == 1 && azure[0].contains("small objects"), "{azure:#?}");
+    assert!(azure.len() == 2 && azure[1].contains("small objects"), "{azure:#?}");
 }
 
 #[test]

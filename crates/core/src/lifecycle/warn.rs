@@ -1,7 +1,7 @@
 //! Where a rule costs more than it saves, breaks an objective or endangers points.
 
 use super::class::Platform;
-use super::{Lifecycle, TierFacts};
+use super::{Lifecycle, TierFacts, azure};
 
 pub(super) fn warnings(lifecycle: &Lifecycle, platform: &Platform) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -18,6 +18,9 @@ pub(super) fn warnings(lifecycle: &Lifecycle, platform: &Platform) -> Vec<String
             warnings.extend(slow(tier, facts.name, *days, facts.thaw_hours));
             warnings.extend(costly(tier, facts.name, *days, facts.billed_days));
         }
+    }
+    if !platform.counts_from_replacement {
+        warnings.extend(lifecycle.tiers.iter().map(|tier| early(lifecycle, tier)));
     }
     if !platform.filters_by_size && !lifecycle.moves.is_empty() {
         warnings.push(
@@ -51,4 +54,20 @@ fn costly(tier: &TierFacts, class: &str, days: u32, billed: u32) -> Option<Strin
         tier.name,
         lifetime - moved,
     ))
+}
+
+/// Earlier contents whose age is counted from when they were written.
+fn early(lifecycle: &Lifecycle, tier: &TierFacts) -> String {
+    let name = &tier.name;
+    match azure::earlier_days(lifecycle, tier) {
+        Some(days) => format!(
+            "tier {name}: this platform counts the age of an earlier content from when it was written: of an item that is \
+             kept for longer than {days} days, by a hold or because nothing newer is good, it ends at once when somebody \
+             overwrites or deletes the item"
+        ),
+        None => format!(
+            "tier {name}: no rule ends earlier contents: this platform counts their age from when they were written, and it \
+             cannot be told how old a point gets"
+        ),
+    }
 }

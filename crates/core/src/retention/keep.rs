@@ -153,6 +153,11 @@ impl KeepRules {
         counted.chain(within).collect()
     }
 
+    /// Whether a rule keeps points by their number alone, however old they get.
+    pub(crate) fn is_ageless(&self) -> bool {
+        self.last > 0 || self.at_least.is_some()
+    }
+
     /// The rules that count, with their numbers.
     pub(super) fn slots(&self) -> [(Rule, u32); 6] {
         [
