@@ -58,6 +58,29 @@ async fn a_rule_that_deletes_what_is_in_use_is_a_risk() {
     assert!(report.of("lifecycle").is_some_and(|found| found.health == Health::Fine), "{report}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_archives_what_opens_a_vault_is_critical() {
+    let server = Moto::start();
+    make(&server, &[("acme", Kind::Versioned)]);
+    let store = builder(&server, "acme").build().await.expect("the bucket is there");
+    for (prefix, class, expected) in [
+        ("'Filter': {'Prefix': ''}", "GLACIER", Health::Critical),
+        ("'Filter': {'Prefix': 'prod/'}", "DEEP_ARCHIVE", Health::Critical),
+        ("'Prefix': 'points/'", "GLACIER", Health::Critical),
+        ("'Filter': {'Prefix': ''}", "STANDARD_IA", Health::Fine),
+        ("'Filter': {'Prefix': 'items/prod/'}", "GLACIER", Health::Fine),
+        ("'Prefix': 'eu/items/prod/'", "GLACIER", Health::Fine),
+    ] {
+        let rules = format!(
+            "{{'Rules': [{{'ID': 'r', 'Status': 'Enabled', {prefix}, 'Transitions': [{{'Days': 90, 'StorageClass': \
+             '{class}'}}], 'AbortIncompleteMultipartUpload': {{'DaysAfterInitiation': 8}}}}]}}"
+        );
+        boto(&server, &format!("s3.put_bucket_lifecycle_configuration(Bucket='acme', LifecycleConfiguration={rules})"));
+        let report = store.doctor().await.expect("it can be asked");
+        assert!(report.of("lifecycle").is_some_and(|found| found.health == expected), "{prefix} {class}: {report}");
+    }
+}
+
 /// moto goes on using a key that is disabled; its state it tells as AWS does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_disabled_or_goes_is_critical() {
