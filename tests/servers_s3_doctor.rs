@@ -59,6 +59,22 @@ async fn a_rule_that_deletes_what_is_in_use_is_a_risk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_ends_earlier_contents_within_days_is_a_risk() {
+    let server = Moto::start();
+    make(&server, &[("acme", Kind::Versioned)]);
+    let store = builder(&server, "acme").build().await.expect("the bucket is there");
+    for (days, expected) in [(1, Health::Risky), (6, Health::Risky), (7, Health::Fine), (30, Health::Fine)] {
+        let rules = format!(
+            "{{'Rules': [{{'ID': 'r', 'Status': 'Enabled', 'Filter': {{'Prefix': ''}}, 'NoncurrentVersionExpiration': \
+             {{'NoncurrentDays': {days}}}, 'AbortIncompleteMultipartUpload': {{'DaysAfterInitiation': 8}}}}]}}"
+        );
+        boto(&server, &format!("s3.put_bucket_lifecycle_configuration(Bucket='acme', LifecycleConfiguration={rules})"));
+        let report = store.doctor().await.expect("it can be asked");
+        assert!(report.of("lifecycle").is_some_and(|found| found.health == expected), "{days}: {report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_archives_what_opens_a_vault_is_critical() {
     let server = Moto::start();
     make(&server, &[("acme", Kind::Versioned)]);

@@ -1,9 +1,11 @@
 //! How a bucket is set up, and what would make it right.
 
+mod lifecycle;
+
 use aws_sdk_kms::types::KeyState;
 use aws_sdk_s3::types::{
-    BucketVersioningStatus, DeleteMarkerReplicationStatus, ExpirationStatus, LifecycleRule, ObjectLockEnabled,
-    ReplicationRuleStatus, ServerSideEncryption, TransitionStorageClass,
+    BucketVersioningStatus, DeleteMarkerReplicationStatus, ObjectLockEnabled, ReplicationRuleStatus,
+    ServerSideEncryption,
 };
 use backstay_core::doctor::DoctorReport;
 use backstay_core::store::{Key, ObjectStore as _, PutOptions};
@@ -191,46 +193,6 @@ impl S3Store {
         Ok(())
     }
 
-    async fn look_at_lifecycle(&self, report: &mut DoctorReport) -> Result<()> {
-        const WHAT: &str = "lifecycle";
-        let told = about!(self, get_bucket_lifecycle_configuration);
-        let fix = "render rules by `Backstay::lifecycle` and set them: aws s3api put-bucket-lifecycle-configuration";
-        match self.configured(told, LIFECYCLE, WHAT, report)? {
-            Seen::Unknown => {}
-            Seen::None => report.missing(WHAT, "no rules: uploads that nobody completed are billed for ever", fix),
-            Seen::Some(found) => {
-                let enabled = found.rules().iter().filter(|rule| *rule.status() == ExpirationStatus::Enabled);
-                let archiving: Vec<_> = enabled.clone().filter(|rule| archives(rule)).collect();
-                for rule in &archiving {
-                    report.critical(
-                        WHAT,
-                        format!(
-                            "the rule {} archives what opens a vault: until it is thawed nothing works",
-                            name_of(rule)
-                        ),
-                        "keep it to what lies under `items/`, as `Backstay::lifecycle` renders it",
-                    );
-                }
-                let (expiring, others): (Vec<_>, Vec<_>) = enabled.partition(|rule| expires(rule));
-                for rule in &expiring {
-                    report.risky(
-                        WHAT,
-                        format!("the rule {} deletes objects that are in use, whatever prune would say", name_of(rule)),
-                        "take it out, or keep it off the vault's prefix; retention is `prune`'s",
-                    );
-                }
-                let all = expiring.iter().chain(&others);
-                let ends = all.clone().any(|rule| rule.abort_incomplete_multipart_upload().is_some());
-                match (ends, expiring.is_empty() && archiving.is_empty()) {
-                    (true, true) => report.fine(WHAT, format!("{} rules, none deletes what is in use", others.len())),
-                    (false, _) => report.missing(WHAT, "no rule ends uploads that nobody completed", fix),
-                    (true, false) => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
     async fn look_at_replication(&self, report: &mut DoctorReport) -> Result<()> {
         const WHAT: &str = "replication";
         let told = about!(self, get_bucket_replication);
@@ -382,27 +344,4 @@ enum Seen<T> {
     None,
     /// Told as unknown.
     Unknown,
-}
-
-fn expires(rule: &LifecycleRule) -> bool {
-    rule.expiration().is_some_and(|end| end.days().is_some() || end.date().is_some())
-}
-
-/// Whether it moves more than items to where nothing is read at once.
-fn archives(rule: &LifecycleRule) -> bool {
-    let of_items = prefix_of(rule).starts_with("items/") || prefix_of(rule).contains("/items/");
-    let archives = |class: &_| matches!(class, TransitionStorageClass::Glacier | TransitionStorageClass::DeepArchive);
-    !of_items && rule.transitions().iter().filter_map(|to| to.storage_class()).any(archives)
-}
-
-fn name_of(rule: &LifecycleRule) -> String {
-    format!("{:?} (prefix {:?})", rule.id().unwrap_or_default(), prefix_of(rule))
-}
-
-fn prefix_of(rule: &LifecycleRule) -> &str {
-    let filter = rule.filter();
-    let prefix = filter.and_then(|filter| filter.prefix().or_else(|| filter.and().and_then(|and| and.prefix())));
-    // Rules of the first kind have it beside the filter.
-    #[expect(deprecated, reason = "buckets still have them")]
-    prefix.or_else(|| rule.prefix()).unwrap_or_default()
 }

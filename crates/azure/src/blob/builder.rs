@@ -311,8 +311,12 @@ impl BlobStoreBuilder {
                 _ => wrong.push("the account's key is not Base64".to_owned()),
             },
             Kind::Sas(query) => match query.expose().trim().trim_start_matches('?') {
+                url if url.contains("://") => {
+                    wrong
+                        .push("the SAS is a whole URL: give its query alone, or the URL to `BlobStore::at`".to_owned());
+                }
                 query if query.split('&').any(|pair| pair.starts_with("sig=")) => {
-                    sas = Some(Secret::new(query.to_owned()))
+                    sas = Some(Secret::new(query.to_owned()));
                 }
                 _ => wrong.push("the SAS has no signature: it is the query of its URL, with `sig=`".to_owned()),
             },
@@ -420,6 +424,14 @@ mod tests {
             assert_eq!((store.to_string().as_str(), store.0.account.as_str()), (shown, account));
             assert!(!format!("{store:?}").contains("PLANTED"));
         }
+    }
+
+    #[test]
+    fn a_sas_is_a_query() {
+        let whole = Secret::new("https://acme.blob.core.windows.net/vault?sv=1&sig=PLANTED".to_owned());
+        let error =
+            BlobStore::builder("acme", "vault").credential(Credential::sas(whole)).build().unwrap_err().to_string();
+        assert!(error.contains("a whole URL") && !error.contains("PLANTED"), "{error}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! They are rendered, never set: whoever owns the bucket looks at them and puts them in place.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::{SignedDuration, SpanRelativeTo};
@@ -160,6 +161,12 @@ impl Lifecycle {
         let mut problems = Vec::new();
         if self.tiers.is_empty() {
             problems.push("it has no tier".to_owned());
+        }
+        let mut names = BTreeSet::new();
+        for TierFacts { name, .. } in &self.tiers {
+            if !names.insert(name) {
+                problems.push(format!("the tier {name} is there twice: platforms want a rule's name once"));
+            }
         }
         if self.earlier_days == 0 || self.expire_days == Some(0) {
             problems.push("a time of no days ends things at once".to_owned());

@@ -151,5 +151,7 @@ fn what_the_platform_would_refuse_is_refused_with_every_mistake() {
     assert!(twice.to_string().contains("as cold"), "{twice}");
     let none = Lifecycle::new("prod-eu".parse().unwrap()).earlier_contents(0).s3().unwrap_err().to_string();
     assert!(none.contains("no tier") && none.contains("no days"), "{none}");
+    let twice = of(&daily()).tier(&daily()).azure().unwrap_err().to_string();
+    assert!(twice.contains("the tier daily is there twice"), "{twice}");
     assert_eq!(of(&daily()).moves([]).s3().unwrap().json["Rules"].as_array().map(Vec::len), Some(1));
 }
