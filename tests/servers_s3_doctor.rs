@@ -2,14 +2,15 @@
 
 mod support;
 
+use backstay::ErrorKind;
 use backstay::aws::{Encryption, RolePolicy, S3Store, SetupStep};
 use backstay::doctor::Health;
 use backstay::vault::Role;
-use backstay_test_s3::{Bucket, Server};
+use backstay_test_s3::{Bucket, Fault, Server};
 use backstay_test_servers::moto::Moto;
 use backstay_test_servers::s3::Versitygw;
 use support::own_s3;
-use support::s3::{Kind, boto, builder, make};
+use support::s3::{Kind, boto, boto_by, builder, make};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bare_bucket_is_made_right_by_a_plan() {
@@ -97,6 +98,82 @@ async fn a_rule_that_archives_what_opens_a_vault_is_critical() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_protects_in_part_is_not_called_fine() {
+    let server = Moto::start();
+    make(&server, &[("acme", Kind::Versioned), ("copy", Kind::Versioned)]);
+    let store = builder(&server, "acme").build().await.expect("the bucket is there");
+    let health = async |subject: &str| {
+        let report = store.doctor().await.expect("it can be asked");
+        report.of(subject).map(|found| found.health)
+    };
+    assert_eq!(health("public access").await, Some(Health::Missing));
+    let block = "print(list(s3.get_public_access_block(Bucket='acme')['PublicAccessBlockConfiguration'].values()))";
+    boto(
+        &server,
+        "s3.put_public_access_block(Bucket='acme', PublicAccessBlockConfiguration={'BlockPublicAcls': True, \
+         'IgnorePublicAcls': True, 'BlockPublicPolicy': True, 'RestrictPublicBuckets': False})",
+    );
+    assert_eq!(health("public access").await, Some(Health::Risky));
+    let plan = store.setup().await.expect("a plan");
+    assert!(plan.steps.contains(&SetupStep::BlockPublicAccess), "{plan}");
+    plan.without(SetupStep::AllowLocks).apply().await.expect("it is the administrator's");
+    assert_eq!(boto(&server, block), "[True, True, True, True]");
+
+    let rule = |status: &str, end: &str| {
+        let rule = format!("{{'ID': 'r', 'Status': '{status}', 'Filter': {{'Prefix': ''}}, 'Expiration': {end}}}");
+        format!("s3.put_bucket_lifecycle_configuration(Bucket='acme', LifecycleConfiguration={{'Rules': [{rule}]}})")
+    };
+    for (status, end, expected) in [
+        ("Enabled", "{'Date': '2030-01-01T00:00:00Z'}", Health::Risky),
+        ("Disabled", "{'Days': 30}", Health::Missing),
+        ("Enabled", "{'ExpiredObjectDeleteMarker': True}", Health::Missing),
+    ] {
+        boto(&server, &rule(status, end));
+        assert_eq!(health("lifecycle").await, Some(expected), "{status} {end}");
+    }
+    for (role, expected) in [(Role::Restorer, Health::Missing), (Role::Writer, Health::Fine)] {
+        let policy = RolePolicy::new(role, "acme").bucket("arn:aws:iam::123456789012:role/vault");
+        boto(&server, &format!("s3.put_bucket_policy(Bucket='acme', Policy='{policy}')"));
+        assert_eq!(health("policy").await, Some(expected), "{role}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replication_by_which_deletions_travel_is_a_risk() {
+    let server = Server::start();
+    server.create_bucket("acme", Bucket::versioned());
+    server.create_bucket("copy", Bucket::versioned());
+    let store = own_s3::open(&server, "acme").await;
+    let endpoint = server.endpoint();
+    let env = [
+        ("AWS_ENDPOINT_URL", endpoint.as_str()),
+        ("AWS_REGION", backstay_test_s3::REGION),
+        ("AWS_DEFAULT_REGION", backstay_test_s3::REGION),
+        ("AWS_ACCESS_KEY_ID", &server.keys().access_key),
+        ("AWS_SECRET_ACCESS_KEY", &server.keys().secret_key),
+    ];
+    for (status, markers, expected) in [
+        ("Enabled", "Enabled", Health::Risky),
+        ("Enabled", "Disabled", Health::Fine),
+        ("Disabled", "Enabled", Health::Fine),
+    ] {
+        let rule = format!(
+            "{{'ID': 'r', 'Status': '{status}', 'Priority': 1, 'Filter': {{'Prefix': ''}}, 'Destination': {{'Bucket': \
+             'arn:aws:s3:::copy'}}, 'DeleteMarkerReplication': {{'Status': '{markers}'}}}}"
+        );
+        let role = "arn:aws:iam::123456789012:role/copies";
+        boto_by(
+            env,
+            &format!(
+                "s3.put_bucket_replication(Bucket='acme', ReplicationConfiguration={{'Role': '{role}', 'Rules': [{rule}]}})"
+            ),
+        );
+        let report = store.doctor().await.expect("it can be asked");
+        assert_eq!(report.of("replication").map(|found| found.health), Some(expected), "{report}");
+    }
+}
+
 /// moto goes on using a key that is disabled; its state it tells as AWS does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_disabled_or_goes_is_critical() {
@@ -163,4 +240,8 @@ async fn a_credential_that_may_not_look_is_told_the_right_that_it_takes() {
             "{report}"
         );
     }
+    // Whose credential has expired does not lack a right.
+    server.fault(Fault::expired_token());
+    let error = store.doctor().await.expect_err("nothing can be seen");
+    assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("expired"), "{error}");
 }

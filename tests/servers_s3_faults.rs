@@ -8,7 +8,7 @@ use backstay::aws::S3Store;
 use backstay::store::{
     HeadOptions, ListEntry, ListOptions, Lock, ObjectStore, ObjectStoreExt as _, Prefix, PutOptions, Thaw,
 };
-use backstay::{Backstay, Clock as _, Depth, ErrorKind, Keep, Keyring, SystemClock, Tier, Vault};
+use backstay::{Backstay, Clock as _, Depth, ErrorKind, Keep, Keyring, Sha256, SystemClock, Tier, Vault};
 use backstay_test_s3::{Bucket, Fault, Op, Server};
 use backstay_testkit::ManualClock;
 use backstay_testkit::mock::MockExporter;
@@ -253,4 +253,73 @@ async fn an_upload_that_nobody_completes_is_found() {
     store.abort_upload(&left[0]).await.expect("freed");
     store.abort_upload(&left[0]).await.expect("gone is success");
     assert!(server.uploads_in(BUCKET).is_empty());
+}
+
+/// What a caller does wrong is told before the server is asked, which may look at none of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_right_is_refused_and_leaves_nothing() {
+    let server = server();
+    let store = open(&server, BUCKET).await;
+    server.reset_calls();
+    let other = PutOptions::default().with_sha256(Sha256::of(b"announced"));
+    let error = store.put(&key("a"), Bytes::from("sent"), &other).await.expect_err("other bytes than were announced");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+    let mut tagged = PutOptions::default();
+    tagged.tags = (0..11).map(|n| (format!("tag-{n}"), String::new())).collect();
+    let error = store.put(&key("a"), Bytes::new(), &tagged).await.expect_err("more tags than there can be");
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("at most 10"), "{error:?}");
+    assert_eq!(server.all_calls(), 0);
+    for parts in [[5, 6, 0], [6, 5, 5]] {
+        let mut upload = store.upload(&key("a"), &PutOptions::default()).await.expect("begun");
+        let [first, second, third] = parts.map(|size| Bytes::from(vec![1_u8; size << 20]));
+        upload.part(first).await.expect("the first has any size");
+        let mut result = upload.part(second).await;
+        if result.is_ok() {
+            result = upload.part(third).await;
+        }
+        let error = result.expect_err("a part of another size that is not the last");
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("one size"), "{error:?}");
+        upload.abort().await.expect("freed");
+    }
+    let mut upload = store.upload(&key("a"), &PutOptions::default()).await.expect("begun");
+    upload.part(Bytes::from(vec![1_u8; 5 << 20])).await.expect("sent");
+    drop(upload.part(Bytes::from("never sent")));
+    let error = upload.complete().await.expect_err("a part is missing");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+    assert!(server.keys_in(BUCKET).is_empty() && server.uploads_in(BUCKET).is_empty(), "something is left");
+}
+
+/// The end of an upload: what was refused for good leaves nothing, what may have been done is not taken away.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_is_not_sure_is_told_so_and_frees_nothing() {
+    let server = server();
+    let store = open(&server, BUCKET).await;
+    let begun = async |name: &str| {
+        let mut upload = store.upload(&key(name), &PutOptions::default()).await.expect("begun");
+        upload.part(Bytes::from("ours")).await.expect("sent");
+        upload
+    };
+    let upload = begun("lost").await;
+    server.fault(Fault::reset().done_first().on(Op::CompleteMultipartUpload).nth(1));
+    let error = upload.complete().await.expect_err("the answer was lost, and the upload is gone");
+    assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("was lost"), "{error:?}");
+    assert_eq!(server.bytes_of(BUCKET, "lost").as_deref(), Some(&b"ours"[..]));
+    server.heal();
+
+    let upload = begun("unsure").await;
+    server.fault(Fault::status(500).on(Op::CompleteMultipartUpload));
+    let error = upload.complete().await.expect_err("the server fails");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    server.heal();
+    let left: Vec<_> = store.uploads(&Prefix::all()).try_collect().await.expect("a listing");
+    assert_eq!(left.iter().map(|upload| upload.key.as_str()).collect::<Vec<_>>(), ["unsure"], "a sweep looks at it");
+    store.abort_upload(&left[0]).await.expect("freed");
+
+    let upload = begun("lost").await;
+    let error = upload.complete().await.expect_err("the key is taken");
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error:?}");
+    assert!(server.uploads_in(BUCKET).is_empty(), "refused for good, and not freed");
+    server.remove_bucket(BUCKET);
+    let error = store.abort_upload(&left[0]).await.expect_err("there is no such bucket");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use backstay::aws::VersionedObjects;
 use backstay::aws::s3_versions::{Chosen, ObjectVersion};
 use backstay::source::{ImportAction, ImportOptions};
-use backstay::store::{Key, Prefix};
+use backstay::store::{Key, ObjectStore as _, Prefix, PutOptions};
 use backstay::{Backstay, ErrorKind, Keep, Keyring, MemoryStore, Tier, Vault};
 use backstay_test_servers::moto::Moto;
 use backstay_test_servers::s3::{Minio, Server, Versitygw};
 use backstay_testkit::conformance::source::{self, ImporterSetup};
 use backstay_testkit::items::Items;
 use futures_util::TryStreamExt;
+use support::own_s3;
 use support::s3::{Kind, boto, make, open};
 
 const BUCKET: &str = "acme";
@@ -214,4 +215,44 @@ async fn exporter_and_importer_keep_their_contracts() {
         };
         source::importer(setup).await.assert();
     }
+}
+
+/// Somebody may write between the look and the write: the server is asked to write only over what was seen. This user may
+/// not put without such a condition.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_goes_over_nothing_but_what_was_seen() {
+    let server = backstay_test_s3::Server::start();
+    server.create_bucket(BUCKET, backstay_test_s3::Bucket::versioned());
+    let user = server.user("restorer");
+    server.allow(
+        &user,
+        r#"{"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "s3:*", "Resource": "*"},
+            {"Effect": "Deny", "Action": "s3:PutObject", "Resource": "*",
+             "Condition": {"Null": {"s3:if-match": "true", "s3:if-none-match": "true"}}}]}"#,
+    );
+    let owner = own_s3::open(&server, BUCKET).await;
+    let key: Key = "net/terraform.tfstate".parse().unwrap();
+    let put = async |serial: u64| {
+        let state =
+            serde_json::json!({ "version": 4, "serial": serial, "lineage": "one", "outputs": {}, "resources": [] });
+        let put = owner.put(&key, state.to_string().into(), &PutOptions::overwrite()).await;
+        put.unwrap().version.unwrap().0
+    };
+    let (old, _) = (put(1).await, put(2).await);
+    let store = own_s3::builder(&server, BUCKET, &user).build().await.unwrap();
+    let states = VersionedObjects::terraform(store.clone(), key.clone());
+    for deleted in [false, true] {
+        if deleted {
+            owner.delete(&[key.clone().into()]).await.unwrap().remove(0).result.unwrap();
+        }
+        let plan = states.plan_bring_back(&key, &old).await.unwrap();
+        assert!(states.bring_back(plan).await.expect("a conditional put").written);
+    }
+    let newest = put(3).await;
+    let objects = VersionedObjects::key(store, key.clone());
+    let plan = objects.plan_bring_back(&key, &old).await.unwrap();
+    assert_ne!(plan.current.as_ref().unwrap().version, Some(old));
+    assert_eq!(plan.current.as_ref().unwrap().version, Some(newest));
+    assert!(objects.bring_back(plan).await.expect("a conditional copy").written);
 }

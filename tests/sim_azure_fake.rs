@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use azure_fake::{Account, AzureFake, Fault};
 use backstay::ErrorKind;
-use backstay::azure::BlobStore;
+use backstay::azure::{BlobStore, Credential};
 use backstay::doctor::Health;
 use backstay::store::{
     GetOptions, HeadOptions, Key, ListEntry, ListOptions, Lock, ObjectRef, ObjectStore, ObjectStoreExt, Prefix,
@@ -183,6 +183,54 @@ async fn on_a_fake_one_container_copies_from_another_and_no_byte_passes_us() {
 }
 
 #[tokio::test]
+async fn on_a_fake_a_copy_replaces_nothing_drops_no_lock_and_shows_no_secret_to_others() {
+    let fake = AzureFake::start(account());
+    let origin = fake.store().build().expect("well described");
+    let sas = || backstay::Secret::new("sv=1&sig=good".to_owned());
+    let by =
+        |credential| BlobStore::at(&fake.url("replica")).credential(credential).copies_from(fake.url("vault"), sas());
+    let replica = by(Credential::sas(sas())).locks(true).build().expect("well described");
+    origin.put_new(&key("a"), "content").await.expect("room");
+    let from = origin.locate(&key("a")).expect("it has a place");
+    fake.account().take_requests();
+    // Nobody is asked about a place whose SAS is not known: another one's would go there.
+    let elsewhere =
+        BlobStore::at(&fake.url("third")).credential(Credential::sas(sas())).build().expect("well described");
+    let mut other = from.clone();
+    other.scheme = "s3".into();
+    for place in [elsewhere.locate(&key("a")).expect("it has a place"), other] {
+        assert!(replica.copy_in(&place, &key("b"), &PutOptions::default()).await.expect("no error").is_none());
+    }
+    // A copy has no lock until another call sets it: the caller streams.
+    let mut hold = Lock::default();
+    hold.hold = true;
+    let held = PutOptions::default().with_lock(hold);
+    assert!(replica.copy_in(&from, &key("b"), &held).await.expect("no error").is_none());
+    assert!(fake.account().take_requests().is_empty());
+
+    replica.copy_in(&from, &key("b"), &PutOptions::default()).await.expect("copied").expect("on its side");
+    let pinned = |fake: &AzureFake| {
+        let requests = fake.account().take_requests();
+        requests.iter().filter(|request| request.header("x-ms-source-if-match").is_some()).count()
+    };
+    assert_eq!(pinned(&fake), 1, "what was looked at is what is copied");
+    for size in [7, (300 << 20) + 1] {
+        fake.account().claim("vault/a", size);
+        let taken = replica.copy_in(&from, &key("b"), &PutOptions::default()).await.expect_err("taken");
+        assert_eq!(taken.kind(), ErrorKind::AlreadyExists, "{size}: {taken}");
+        fake.account().faults.extend([Fault::Good, Fault::Status(403, "CannotVerifyCopySource")]);
+        let copied = replica.copy_in(&from, &key("c"), &PutOptions::default()).await;
+        assert!(copied.expect("no error").is_none(), "{size}: the caller may read it");
+    }
+    fake.account().take_requests();
+    let key_of_ours = by(Credential::shared_key(backstay::Secret::new("UExBTlRFRA==".to_owned())));
+    let replica = key_of_ours.build().expect("well described");
+    drop(replica.copy_in(&from, &key("d"), &PutOptions::default()).await);
+    let looked = fake.account().take_requests().remove(0);
+    assert!(looked.method == "HEAD" && looked.header("authorization").is_none(), "a key of ours is none at the source");
+}
+
+#[tokio::test]
 async fn on_a_fake_thawing_takes_its_time_and_says_so() {
     let fake = AzureFake::start(account());
     let store = store(&fake);
@@ -239,6 +287,54 @@ async fn on_a_fake_a_hold_and_a_policy_only_grow() {
 }
 
 #[tokio::test]
+async fn on_a_fake_the_version_that_is_meant_is_locked_and_no_other() {
+    let fake = AzureFake::start(account());
+    let store = store(&fake);
+    let old = store.put_new(&key("a"), "old").await.expect("room").version.expect("a version");
+    store.put(&key("a"), Bytes::from_static(b"new"), &PutOptions::overwrite()).await.expect("room");
+    let mut lock = Lock::until(store.now().await.expect("a time") + std::time::Duration::from_secs(600));
+    lock.hold = true;
+    store.protect(&ObjectRef::version(key("a"), old.clone()), &lock).await.expect("locked");
+    let mut of_old = HeadOptions::default();
+    of_old.version = Some(old);
+    let told = store.head(&key("a"), &of_old).await.expect("there");
+    assert!(told.lock.is_some_and(|lock| lock.hold && lock.until.is_some()) && !told.latest, "{told:?}");
+    assert_eq!(store.head(&key("a"), &HeadOptions::default()).await.expect("there").lock, None);
+    let plain = fake.store().versions(true).build().expect("well described");
+    assert_eq!(plain.protect(&key("a").into(), &lock).await.expect_err("no locks").kind(), ErrorKind::Unsupported);
+}
+
+#[tokio::test]
+async fn on_a_fake_the_doctor_tells_what_it_may_not_see_and_leaves_nothing() {
+    let health = |report: &backstay::doctor::DoctorReport, what: &str| report.of(what).map(|found| found.health);
+    let denied = Fault::Status(403, "AuthorizationPermissionMismatch");
+    let fake = AzureFake::start(Account { versions: false, ..account() });
+    let locking = fake.store().locks(true).build().expect("well described");
+    fake.account().faults.push_back(Fault::Status(404, "ContainerNotFound"));
+    let report = locking.doctor().await;
+    assert_eq!(health(&report, "container"), Some(Health::Critical), "{report}");
+    assert_eq!(report.findings.len(), 1, "of what is not there nothing else is told: {report}");
+    fake.account().faults.push_back(denied.clone());
+    let report = locking.doctor().await;
+    assert_eq!(health(&report, "container"), Some(Health::Unknown), "it can be listed: {report}");
+    assert_eq!(health(&report, "immutability"), Some(Health::Fine), "{report}");
+    assert!(fake.account().blobs.is_empty(), "a probe stays");
+    // Container, account's properties, kind, listing: then the delete that shows whether a probe could be removed.
+    fake.account().take_requests();
+    fake.account().faults.extend([Fault::Good, Fault::Good, Fault::Good, Fault::Good, denied]);
+    let report = locking.doctor().await;
+    assert_eq!(health(&report, "immutability"), Some(Health::Unknown), "{report}");
+    let mut archived = PutOptions::default();
+    archived.class = Some("Archive".to_owned());
+    let plain = fake.store().build().expect("well described");
+    let report = plain.doctor().await;
+    assert_eq!(health(&report, "immutability"), Some(Health::Missing), "{report}");
+    assert!(fake.account().take_requests().iter().all(|request| request.method != "PUT"), "a probe was put");
+    plain.put(&key("a"), Bytes::new(), &archived).await.expect("room");
+    assert_eq!(health(&plain.doctor().await, "tier"), Some(Health::Risky));
+}
+
+#[tokio::test]
 async fn on_a_fake_the_doctor_proves_locks_and_finds_what_is_wrong() {
     let fake = AzureFake::start(account());
     let report = store(&fake).doctor().await;
@@ -291,6 +387,23 @@ async fn on_a_fake_a_read_that_ends_early_goes_on_where_it_ended_and_never_short
     store.put(&key("a"), vec![0; 1000].into(), &PutOptions::overwrite()).await.expect("replaced");
     let error = reading.try_collect::<Vec<_>>().await.expect_err("another content");
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+}
+
+#[tokio::test]
+async fn on_a_fake_other_bytes_than_were_asked_for_are_refused() {
+    let fake = AzureFake::start(Account::default());
+    let store = fake.store().build().expect("well described");
+    store.put_new(&key("a"), "content").await.expect("room");
+    let says = |range| Fault::Says("content-range", range);
+    for (faults, options, words) in [
+        (vec![says("bytes 1-4/7")], GetOptions::range(0..4), "other bytes"),
+        (vec![says("bytes 0-2/3")], GetOptions::default(), "sent more"),
+        (vec![Fault::Short(3), says("bytes 0-6/7")], GetOptions::default(), "other bytes"),
+    ] {
+        fake.account().faults.extend(faults);
+        let error = read(&store, &options).await.expect_err(words);
+        assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains(words), "{error}");
+    }
 }
 
 #[tokio::test]

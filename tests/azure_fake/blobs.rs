@@ -42,6 +42,8 @@ pub enum Fault {
     Cut,
     /// A body is answered with this much of it, and a length that agrees.
     Short(usize),
+    /// The answer says this in a header, whatever it brings.
+    Says(&'static str, &'static str),
     /// Somebody else puts this content under this name first.
     Raced(&'static str, &'static str),
 }
@@ -133,6 +135,11 @@ impl Account {
             Fault::Raced(name, content) => {
                 self.put(name, content);
                 self.handle(&request)
+            }
+            Fault::Says(name, value) => {
+                let mut answer = self.handle(&request);
+                answer.headers.retain(|(known, _)| known != name);
+                answer.with(name, value)
             }
             Fault::Short(left) => {
                 let mut answer = self.handle(&request);

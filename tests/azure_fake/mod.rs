@@ -2,7 +2,7 @@
 //! immutability, copies from URLs, thawing that takes time), and faults on demand. It checks no signature but that of a SAS,
 //! which must be `good`.
 
-#![allow(unreachable_pub, reason = "a test file has no outside")]
+#![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of it, and has no outside")]
 
 mod blobs;
 mod http;

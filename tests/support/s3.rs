@@ -1,5 +1,7 @@
 //! Buckets for tests. A program that knows nothing of us makes them: boto3.
 
+use std::ffi::OsStr;
+
 use backstay::Secret;
 use backstay::aws::{S3Builder, S3Store};
 use backstay_test_servers::python::python;
@@ -16,11 +18,16 @@ pub enum Kind {
 
 /// Runs lines of Python in which `s3` is boto3's client of this server, and returns what they print.
 pub fn boto(server: &Server, lines: &str) -> String {
+    boto_by(server.env(), lines)
+}
+
+/// The same for the server that these variables name.
+pub fn boto_by<N: AsRef<OsStr>, V: AsRef<OsStr>>(env: impl IntoIterator<Item = (N, V)>, lines: &str) -> String {
     let script = format!(
         "import boto3, json\nfrom botocore.config import Config\n\
          s3 = boto3.client('s3', config=Config(s3={{'addressing_style': 'path'}}))\n{lines}\n"
     );
-    let output = python().arg("-c").arg(script).envs(server.env()).output().expect("python runs");
+    let output = python().arg("-c").arg(script).envs(env).output().expect("python runs");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{lines}: {told}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()

@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn names_that_no_bucket_has_are_told() {
-        for name in ["acme-backups", "abc", "a.b-c", "x1", "xyz-s3alias"].into_iter().filter(|name| name.len() > 2) {
+        for name in ["acme-backups", "abc", "a.b-c", "x11", "xyz-s3alias"] {
             assert_eq!(flaw(name), None, "{name}");
         }
         let long = "a".repeat(64);

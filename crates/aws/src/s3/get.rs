@@ -40,8 +40,7 @@ impl S3Store {
         }
         let (version, if_match) = (options.version.as_ref(), options.if_match.as_deref());
         let got = self.read(key, version, if_match, options.range.clone()).await?;
-        let (meta, told) = self.checked(key, &got)?;
-        let mut meta = meta;
+        let (mut meta, told) = self.checked(key, &got)?;
         meta.latest = version.is_none();
         let range = options.bytes_of(&meta).map_err(|error| self.placed(error, GET, key))?;
         if told != range {

@@ -154,11 +154,8 @@ impl VersionedObjects {
             return Err(moved(key, "the object is not the one that was there when the plan was made"));
         }
         if plan.writes {
-            let over = match found.as_ref().map(|meta| meta.etag.as_deref()) {
-                None => Over::Anything,
-                Some(None) => Over::Anything,
-                Some(Some(etag)) => Over::Etag(etag),
-            };
+            let etag = found.as_ref().and_then(|meta| meta.etag.as_deref());
+            let over = etag.map_or(Over::Anything, Over::Etag);
             self.store.copy_version(&meta, &VersionId(version.to_owned()), over).await?;
         }
         Ok(RestoreVersionReport { written: plan.writes, digest: false })

@@ -485,6 +485,11 @@ mod tests {
                 (other, _) => panic!("{url}: {other:?}"),
             }
         }
+        for (url, taken) in [("http://127.0.0.1:1/acct/c", true), ("http://example.com/c", false)] {
+            let copies =
+                BlobStore::builder("acme", "vault").credential(key()).copies_from(url, Secret::new(String::new()));
+            assert_eq!(copies.build().is_ok(), taken, "{url}");
+        }
         assert!(BlobStore::builder("acme", "vault").build().unwrap_err().to_string().contains("no credential"));
         let wrong = Credential::shared_key(Secret::new("~PLANTED~".to_owned()));
         let error = BlobStore::builder("acme", "vault").credential(wrong).build().unwrap_err();

@@ -1,6 +1,5 @@
 //! Listings: page by page, in the order of bytes.
 
-use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use azure_core::http::pager::PagerOptions;
@@ -167,7 +166,7 @@ impl Walk {
             return Ok(Some(last));
         };
         let mut lines = Vec::new();
-        for entry in VecDeque::from(page::read(&body)?) {
+        for entry in page::read(&body)? {
             self.in_order(&entry)?;
             if !self.listing.wants(&entry).await? {
                 continue;

@@ -140,6 +140,8 @@ mod tests {
 <ImmutabilityPolicyMode>locked</ImmutabilityPolicyMode><LegalHold>true</LegalHold></Properties><OrMetadata /></Blob>
 <Blob><Name Encoded="true">a%EF%BF%BE</Name><VersionId>2026</VersionId><IsCurrentVersion>true</IsCurrentVersion>
 <Properties><Last-Modified>Sat, 28 Nov 2026 20:24:12 GMT</Last-Modified></Properties></Blob>
+<Blob><Name>gone</Name><Deleted>true</Deleted><Properties><Last-Modified>Sat, 28 Nov 2026 20:24:12 GMT</Last-Modified>
+</Properties></Blob>
 <Blob><Name>no//key</Name><Properties><Last-Modified>Sat, 28 Nov 2026 20:24:12 GMT</Last-Modified></Properties></Blob>
 <BlobPrefix><Name>a/</Name></BlobPrefix></Blobs><NextMarker /></EnumerationResults>"#;
         let entries = read(page).unwrap();

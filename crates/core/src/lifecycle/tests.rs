@@ -153,5 +153,12 @@ fn what_the_platform_would_refuse_is_refused_with_every_mistake() {
     assert!(none.contains("no tier") && none.contains("no days"), "{none}");
     let twice = of(&daily()).tier(&daily()).azure().unwrap_err().to_string();
     assert!(twice.contains("the tier daily is there twice"), "{twice}");
+    let at_once = of(&daily()).under("c").expire_without_guards(0);
+    for error in [at_once.s3().unwrap_err(), at_once.azure().unwrap_err()] {
+        assert!(error.to_string().contains("no days"), "{error}");
+    }
+    assert!(of(&daily()).moves([(Archive, 90), (Infrequent, 30)]).s3().is_ok(), "in whatever order they are named");
     assert_eq!(of(&daily()).moves([]).s3().unwrap().json["Rules"].as_array().map(Vec::len), Some(1));
+    let unmoved = of(&daily()).under("c").moves([]).azure().unwrap();
+    assert!(!unmoved.to_string().contains("baseBlob") && unmoved.warnings.is_empty(), "{unmoved}");
 }
