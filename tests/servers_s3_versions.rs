@@ -28,6 +28,22 @@ fn body(server: &Server, key: &str) -> String {
     boto(server, &format!("print(s3.get_object(Bucket='{BUCKET}', Key='{key}')['Body'].read().decode())"))
 }
 
+/// What others keep there may be a secret: states of Terraform have passwords in them.
+#[tokio::test]
+async fn a_vault_that_is_not_encrypted_takes_no_objects_of_others() {
+    let server = backstay_test_s3::Server::start();
+    server.create_bucket(BUCKET, backstay_test_s3::Bucket::versioned());
+    let store = own_s3::open(&server, BUCKET).await;
+    let keys = Keyring::generate().unwrap();
+    let vault = Vault::create(MemoryStore::new()).keyring(&keys).danger_unencrypted().build().await.unwrap();
+    let refused = Backstay::builder("prod-eu", vault)
+        .export("states", VersionedObjects::prefix(store, Prefix::new("").unwrap()))
+        .tier(Tier::new("daily").keep(Keep::last(3)))
+        .build()
+        .expect_err("it holds secrets");
+    assert!(refused.to_string().contains("not encrypted"), "{refused}");
+}
+
 #[tokio::test]
 async fn an_earlier_version_of_any_object_comes_back_on_versitygw() {
     any_object(&Versitygw::with_versions_and_users(), false).await;
