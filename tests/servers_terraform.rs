@@ -119,6 +119,27 @@ async fn a_new_serial_keeps_saved_plans_stale() {
 }
 
 #[tokio::test]
+async fn a_digest_that_somebody_changed_meanwhile_is_not_put_over() {
+    let backend = Backend::with_table();
+    backend.apply(TWO);
+    backend.apply(THREE);
+    let states = backend.states().await;
+    let key = states.state_key("default").unwrap();
+    let good = with_names(&states, &key, 2).await;
+    let plan = states.plan_bring_back(&key, &good.version).await.unwrap();
+    let item = format!("'LockID': '{BUCKET}/{KEY}-md5'");
+    backend.python(&format!("table.put_item(Item={{{item}, 'Digest': 'of somebody else'}})"));
+    let error = states.bring_back(plan).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    let kept = backend.python(&format!("print(table.get_item(Key={{{item}}})['Item']['Digest'])"));
+    assert_eq!(kept, "of somebody else");
+    // The state came first, so that a plan made now has only the digest to mend.
+    let again = states.plan_bring_back(&key, &good.version).await.unwrap();
+    assert!(states.bring_back(again).await.unwrap().digest);
+    assert_eq!(backend.plan(TWO).0, 0);
+}
+
+#[tokio::test]
 async fn nothing_is_written_while_terraform_holds_the_table_s_lock() {
     held(&Backend::with_table()).await;
 }
