@@ -135,7 +135,8 @@ async fn a_digest_that_somebody_changed_meanwhile_is_not_put_over() {
     assert_eq!(kept, "of somebody else");
     // The state came first, so that a plan made now has only the digest to mend.
     let again = states.plan_bring_back(&key, &good.version).await.unwrap();
-    assert!(states.bring_back(again).await.unwrap().digest);
+    let report = states.bring_back(again).await.unwrap();
+    assert!(report.digest && !report.written, "{report:?}");
     assert_eq!(backend.plan(TWO).0, 0);
 }
 
