@@ -10,8 +10,10 @@ use backstay::aws::s3_versions::{Chosen, ObjectVersion};
 use backstay::source::{ImportAction, ImportOptions};
 use backstay::store::{Key, ObjectStore as _, Prefix, PutOptions};
 use backstay::{Backstay, ErrorKind, Keep, Keyring, MemoryStore, Tier, Vault};
+use backstay_test_s3::{Fault, Op};
 use backstay_test_servers::moto::Moto;
 use backstay_test_servers::s3::{Minio, Server, Versitygw};
+use backstay_test_servers::until;
 use backstay_testkit::conformance::source::{self, ImporterSetup};
 use backstay_testkit::items::Items;
 use futures_util::TryStreamExt;
@@ -271,4 +273,32 @@ async fn what_is_written_goes_over_nothing_but_what_was_seen() {
     assert_ne!(plan.current.as_ref().unwrap().version, Some(old));
     assert_eq!(plan.current.as_ref().unwrap().version, Some(newest));
     assert!(objects.bring_back(plan).await.expect("a conditional copy").written);
+}
+
+/// While the state is being written its lock is forced open and taken by somebody else: theirs stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_another_s_by_then_is_not_given_back() {
+    let server = backstay_test_s3::Server::start();
+    server.create_bucket(BUCKET, backstay_test_s3::Bucket::versioned());
+    let store = own_s3::open(&server, BUCKET).await;
+    let key: Key = "net/terraform.tfstate".parse().unwrap();
+    let lock: Key = format!("{key}.tflock").parse().unwrap();
+    for serial in [1, 2] {
+        let state =
+            serde_json::json!({ "version": 4, "serial": serial, "lineage": "one", "outputs": {}, "resources": [] });
+        store.put(&key, state.to_string().into(), &PutOptions::overwrite()).await.unwrap();
+    }
+    let states = VersionedObjects::terraform(store.clone(), key.clone()).use_lockfile();
+    let old = versions(&states).await.remove(1).version;
+    let plan = states.plan_bring_back(&key, &old).await.unwrap();
+    // The lock is the first put, the state the second: it is done and its answer does not come.
+    server.fault(Fault::hang().done_first().on(Op::PutObject).under(key.as_str()).nth(2));
+    server.reset_calls();
+    let writing = tokio::spawn(async move { states.bring_back(plan).await });
+    tokio::task::block_in_place(|| until("the state's put", || (server.calls(Op::PutObject) == 2).then_some(())));
+    store.put(&lock, "theirs".into(), &PutOptions::overwrite()).await.unwrap();
+    server.down();
+    server.up();
+    assert!(writing.await.unwrap().unwrap().written);
+    assert_eq!(server.bytes_of(BUCKET, lock.as_str()).unwrap(), b"theirs");
 }
