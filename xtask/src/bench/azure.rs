@@ -34,10 +34,14 @@ pub(super) fn upload() -> Result<Ratio> {
     let told = client.output().doing("run Python")?;
     let url = String::from_utf8(told.stdout).doing("read the container's URL")?;
     let (url, made) = (url.trim_end(), Cell::new(0));
-    let blob = || format!("blob-{}", made.replace(made.get() + 1));
+    let blob = || {
+        // What the server still writes of the run before is not this one's.
+        pipe("sync", &[] as &[&str])?;
+        Result::Ok(format!("blob-{}", made.replace(made.get() + 1)))
+    };
     alternate(
         data::bytes_in(&file)?,
-        || Ok(side.run(&[file.as_os_str(), url.as_ref(), blob().as_ref()])?.run),
-        || pipe(BARE, &[bare.as_os_str(), file.as_os_str(), url.as_ref(), blob().as_ref()]),
+        || Ok(side.run(&[file.as_os_str(), url.as_ref(), blob()?.as_ref()])?.run),
+        || pipe(BARE, &[bare.as_os_str(), file.as_os_str(), url.as_ref(), blob()?.as_ref()]),
     )
 }
