@@ -3,12 +3,11 @@
 mod support;
 
 use backstay::ErrorKind;
-use backstay::store::{HeadOptions, Key, ListEntry, ListOptions, ObjectStore, ObjectStoreExt as _, Prefix, PutOptions};
+use backstay::store::{Key, ObjectStore, ObjectStoreExt as _, PutOptions};
 use backstay_test_servers::azure::Azurite;
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
 use support::azure::{made, theirs};
-use support::{in_ranges, large};
+use support::{is_whole, large, listed};
 
 fn key(name: &str) -> Key {
     name.parse().expect("a key")
@@ -67,15 +66,9 @@ blob.commit_block_list([BlobBlock(id) for id in ids])";
     assert_eq!(store.get_bytes(&key("nothing"), 100).await.expect("it is read"), "");
     let size = large.len() as u64;
     for name in ["put", "blocks"] {
-        assert_eq!(store.head(&key(name), &HeadOptions::default()).await.expect("it is there").size, size, "{name}");
-        assert!(store.get_bytes(&key(name), 1 << 30).await.expect(name) == large, "{name}: other bytes");
-        assert!(in_ranges(&store, name, size).await == large, "{name}: other bytes in ranges");
+        is_whole(&store, name, &large).await;
     }
-    let listed = store.list(&Prefix::all(), &ListOptions::default()).try_collect::<Vec<_>>().await;
-    let listed = listed.expect("a listing").into_iter().map(|entry| match entry {
-        ListEntry::Object(meta) => (meta.key.to_string(), meta.size),
-        other => panic!("no folder was asked for: {other:?}"),
-    });
+    let listed = listed(&store).await.into_iter().map(|meta| (meta.key.to_string(), meta.size));
     let all =
         [("a b+é", 9), ("blocks", size), ("nothing", 0), ("put", size)].map(|(name, size)| (name.to_owned(), size));
     assert_eq!(listed.collect::<Vec<_>>(), all);

@@ -5,14 +5,13 @@ mod support;
 use std::path::Path;
 
 use backstay::aws::S3Store;
-use backstay::store::{HeadOptions, Key, ListEntry, ListOptions, ObjectStore, ObjectStoreExt as _, Prefix, PutOptions};
+use backstay::store::{Key, ObjectStore, ObjectStoreExt as _, PutOptions};
 use backstay::{ErrorKind, Sha256};
 use backstay_test_servers::python::aws;
 use backstay_test_servers::s3::{Minio, Server, Versitygw};
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
 use support::s3::{Kind, boto, builder, make, open};
-use support::{in_ranges, large};
+use support::{is_whole, large, listed};
 
 /// CRC-64/NVME by its definition, as none of Amazon's clients here knows it, and what a head tells of an object.
 const CHECKS: &str = "
@@ -136,16 +135,9 @@ for name, how in [('plain', {{}}), ('crc32', {{'ChecksumAlgorithm': 'CRC32'}}), 
         assert_eq!(store.get_bytes(&key("boto/nothing"), 100).await.expect("it is read"), "");
         let larges = ["boto/parts/crc32", "boto/parts/plain", "boto/parts/sha256", "cli/parts", "cli/put"];
         for name in larges {
-            let size = store.head(&key(name), &HeadOptions::default()).await.expect("it is there").size;
-            assert_eq!(size, large.len() as u64, "{name}");
-            assert!(store.get_bytes(&key(name), 1 << 30).await.expect(name) == large, "{name}: other bytes");
-            assert!(in_ranges(&store, name, size).await == large, "{name}: other bytes in ranges");
+            is_whole(&store, name, &large).await;
         }
-        let listed = store.list(&Prefix::all(), &ListOptions::default()).try_collect::<Vec<_>>().await;
-        let listed = listed.expect("a listing").into_iter().map(|entry| match entry {
-            ListEntry::Object(meta) => (meta.key.to_string(), meta.size),
-            other => panic!("no folder was asked for: {other:?}"),
-        });
+        let listed = listed(&store).await.into_iter().map(|meta| (meta.key.to_string(), meta.size));
         let small = [("boto/a b+é".to_owned(), 9), ("boto/nothing".to_owned(), 0)];
         let all = small.into_iter().chain(larges.map(|name| (name.to_owned(), large.len() as u64)));
         assert_eq!(listed.collect::<Vec<_>>(), all.collect::<Vec<_>>());

@@ -145,14 +145,6 @@ async fn a_replication_by_which_deletions_travel_is_a_risk() {
     server.create_bucket("acme", Bucket::versioned());
     server.create_bucket("copy", Bucket::versioned());
     let store = own_s3::open(&server, "acme").await;
-    let endpoint = server.endpoint();
-    let env = [
-        ("AWS_ENDPOINT_URL", endpoint.as_str()),
-        ("AWS_REGION", backstay_test_s3::REGION),
-        ("AWS_DEFAULT_REGION", backstay_test_s3::REGION),
-        ("AWS_ACCESS_KEY_ID", &server.keys().access_key),
-        ("AWS_SECRET_ACCESS_KEY", &server.keys().secret_key),
-    ];
     for (status, markers, expected) in [
         ("Enabled", "Enabled", Health::Risky),
         ("Enabled", "Disabled", Health::Fine),
@@ -164,7 +156,7 @@ async fn a_replication_by_which_deletions_travel_is_a_risk() {
         );
         let role = "arn:aws:iam::123456789012:role/copies";
         boto_by(
-            env,
+            server.env(),
             &format!(
                 "s3.put_bucket_replication(Bucket='acme', ReplicationConfiguration={{'Role': '{role}', 'Rules': [{rule}]}})"
             ),

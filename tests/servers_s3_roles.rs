@@ -4,16 +4,15 @@ mod support;
 
 use backstay::aws::{RolePolicy, S3Store};
 use backstay::engine::Replicator;
-use backstay::store::{Key, ListEntry, ListOptions, Lock, ObjectRef, ObjectStore, Prefix, PutOptions};
+use backstay::store::{Key, Lock, ObjectRef, ObjectStore, PutOptions};
 use backstay::vault::{Role, RoleKeys};
-use backstay::{Backstay, Depth, Error, ErrorKind, Keep, Keyring, LockMode, PointId, Tier, Vault};
+use backstay::{Backstay, Depth, ErrorKind, Keep, Keyring, LockMode, PointId, Tier, Vault};
 use backstay_test_s3::{Bucket, Keys, Op, Server};
 use backstay_testkit::mock::MockExporter;
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
 use jiff::{SignedDuration, ToSpan as _};
 use support::own_s3::{builder, open};
-use support::{large, restored};
+use support::{all, denied, large, restored};
 
 const BUCKET: &str = "acme";
 
@@ -74,18 +73,6 @@ fn program(vault: Vault, tier: Tier) -> Backstay {
 
 fn key(name: &str) -> Key {
     name.parse().expect("a key")
-}
-
-fn denied<T>(result: Result<T, Error>) {
-    let Err(error) = result else { panic!("it went well") };
-    assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
-}
-
-async fn all(store: &S3Store) -> Vec<Key> {
-    let listed = store.list(&Prefix::new("").expect("all"), &ListOptions::default());
-    let listed: Vec<ListEntry> = listed.try_collect().await.expect("a listing");
-    let key = |entry| if let ListEntry::Object(meta) = entry { Some(meta.key) } else { None };
-    listed.into_iter().filter_map(key).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

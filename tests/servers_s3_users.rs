@@ -4,18 +4,15 @@
 mod support;
 
 use backstay::aws::{RolePolicy, S3Store};
-use backstay::store::{
-    GetOptions, Key, ListEntry, ListOptions, ObjectRef, ObjectStore, ObjectStoreExt as _, Prefix, PutOptions,
-};
+use backstay::store::{GetOptions, Key, ObjectRef, ObjectStore, ObjectStoreExt as _, PutOptions};
 use backstay::vault::Role;
-use backstay::{Backstay, Depth, Error, ErrorKind, Keep, Keyring, PointId, Tier, Vault};
+use backstay::{Backstay, Depth, ErrorKind, Keep, Keyring, PointId, Tier, Vault};
 use backstay_test_servers::s3::{Minio, Versitygw};
 use backstay_testkit::mock::MockExporter;
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 use support::s3::{Kind, boto, builder_of, make, open};
-use support::{large, restored};
+use support::{all, denied, large, restored};
 
 const BUCKET: &str = "acme";
 const ROLES: [Role; 5] = [Role::Writer, Role::Restorer, Role::Verifier, Role::Keeper, Role::Pruner];
@@ -67,17 +64,6 @@ fn program(vault: Vault) -> Backstay {
 
 fn key(name: &str) -> Key {
     name.parse().expect("a key")
-}
-
-fn denied<T>(result: Result<T, Error>) {
-    let Err(error) = result else { panic!("it went well") };
-    assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
-}
-
-async fn all(store: &S3Store) -> Vec<Key> {
-    let listed = store.list(&Prefix::all(), &ListOptions::default()).try_collect::<Vec<_>>().await;
-    let key = |entry| if let ListEntry::Object(meta) = entry { Some(meta.key) } else { None };
-    listed.expect("a listing").into_iter().filter_map(key).collect()
 }
 
 async fn whole(vault: &Vault, id: &PointId) {

@@ -27,9 +27,12 @@ pub mod whole;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use backstay::store::{GetOptions, Key, ListEntry, ListOptions, ObjectStore, Prefix, PutOptions};
+use backstay::store::{
+    GetOptions, HeadOptions, Key, ListEntry, ListOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _, Prefix,
+    PutOptions,
+};
 use backstay::vault::Purpose;
-use backstay::{Backstay, Budget, Keep, Keyring, Limits, MemoryStore, Result, Tier, Vault};
+use backstay::{Backstay, Budget, ErrorKind, Keep, Keyring, Limits, MemoryStore, Result, Tier, Vault};
 use backstay_testkit::mock::{MockExporter, MockImporter};
 use backstay_testkit::{ManualClock, SeededRandom};
 use bytes::Bytes;
@@ -169,6 +172,35 @@ pub async fn keys_in(store: &MemoryStore, prefix: &str) -> Vec<String> {
         .into_iter()
         .filter_map(|entry| if let ListEntry::Object(meta) = entry { Some(meta.key.to_string()) } else { None })
         .collect()
+}
+
+/// What lies in any store.
+pub async fn listed(store: &impl ObjectStore) -> Vec<ObjectMeta> {
+    let found = store.list(&Prefix::all(), &ListOptions::default()).try_collect::<Vec<_>>().await;
+    let objects = found.expect("a listing").into_iter().map(|entry| match entry {
+        ListEntry::Object(meta) => meta,
+        other => panic!("no folder was asked for: {other:?}"),
+    });
+    objects.collect()
+}
+
+/// The keys of it.
+pub async fn all(store: &impl ObjectStore) -> Vec<Key> {
+    listed(store).await.into_iter().map(|meta| meta.key).collect()
+}
+
+pub fn denied<T>(result: Result<T>) {
+    let Err(error) = result else { panic!("it went well") };
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
+}
+
+/// An object has this content, however it is read.
+pub async fn is_whole(store: &impl ObjectStore, name: &str, content: &[u8]) {
+    let key: Key = name.parse().expect("a key");
+    let size = store.head(&key, &HeadOptions::default()).await.expect("it is there").size;
+    assert_eq!(size, content.len() as u64, "{name}");
+    assert!(store.get_bytes(&key, 1 << 30).await.expect(name) == content, "{name}: other bytes");
+    assert!(in_ranges(store, name, size).await == content, "{name}: other bytes in ranges");
 }
 
 /// All of an object of this size, by four reads at once of a part of it each.

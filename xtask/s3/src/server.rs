@@ -62,6 +62,18 @@ impl Server {
         &self.keys
     }
 
+    /// The environment by which AWS's own clients reach it as the user who may do everything.
+    #[must_use]
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL", self.endpoint()),
+            ("AWS_REGION", crate::REGION.to_owned()),
+            ("AWS_DEFAULT_REGION", crate::REGION.to_owned()),
+            ("AWS_ACCESS_KEY_ID", self.keys.access_key.clone()),
+            ("AWS_SECRET_ACCESS_KEY", self.keys.secret_key.clone()),
+        ]
+    }
+
     /// Stops listening and drops all connections. What is stored stays.
     pub fn down(&self) {
         self.running.listen(false);

@@ -9,6 +9,13 @@ use crate::program::Program;
 /// Its packages, a line each with its version, as `pip` reads it.
 pub const PACKAGES: &str = include_str!("python.txt");
 
+/// By which AWS's own clients read no files of whoever runs them, and ask no service of a machine at Amazon's.
+pub const ALONE: [(&str, &str); 3] = [
+    ("AWS_CONFIG_FILE", "/dev/null"),
+    ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+    ("AWS_EC2_METADATA_DISABLED", "true"),
+];
+
 /// The virtual environment. Its version changes with [`PACKAGES`].
 pub fn programs() -> Program {
     let mut hash = DefaultHasher::new();
@@ -42,8 +49,6 @@ fn without_settings(program: &str) -> Command {
             command.env_remove(name);
         }
     }
-    // Not the files of whoever runs the tests, and no service of a machine at Amazon's.
-    command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
-    command.env("AWS_EC2_METADATA_DISABLED", "true");
+    command.envs(ALONE);
     command
 }

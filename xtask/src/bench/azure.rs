@@ -8,7 +8,7 @@ use backstay_test_servers::python::python;
 
 use super::compare::{Ratio, alternate};
 use super::data;
-use super::side::{OurSide, built, pipe};
+use super::side::{OurSide, bare, pipe};
 use crate::result::{Doing, Result};
 use crate::servers::start;
 
@@ -26,7 +26,7 @@ print(container.url + '?' + sas)
 
 /// 256 MiB in blocks.
 pub(super) fn upload() -> Result<Ratio> {
-    let (side, bare) = (OurSide::build("azure_upload")?, built("backstay-bench-bare", "backstay-bench-bare")?);
+    let (side, bare) = (OurSide::build("azure_upload")?, bare()?);
     let file = data::random_quarter()?;
     let server = start(Azurite::start)?;
     let mut client = python();

@@ -4,6 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use backstay_test_servers::python::ALONE;
+
 use super::side::built;
 use crate::result::{Doing, Result};
 
@@ -42,12 +44,7 @@ impl OwnS3 {
 
 /// By no setting of whoever runs this.
 pub(super) fn alone() -> Vec<(String, String)> {
-    let lines = [
-        ("AWS_CONFIG_FILE", "/dev/null"),
-        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
-        ("AWS_EC2_METADATA_DISABLED", "true"),
-    ];
-    lines.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+    ALONE.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }
 
 impl Drop for Serving {

@@ -1,7 +1,6 @@
 //! S3 against loops over the SDK, the `aws` program and a pipe.
 
 use std::cell::Cell;
-use std::path::PathBuf;
 
 use backstay_test_servers::python;
 use backstay_test_servers::s3::Versitygw;
@@ -11,7 +10,7 @@ use super::data;
 use super::own_s3::{BUCKET, OwnS3, alone};
 use super::place::Place;
 use super::postgres::Bench;
-use super::side::{OurSide, built, pipe_in};
+use super::side::{OurSide, bare, pipe_in};
 use crate::result::Result;
 use crate::servers::{DATABASE, start};
 
@@ -98,8 +97,4 @@ pub(super) fn peak() -> Result<f64> {
     let (side, place, server) = (OurSide::build("s3_backup")?, Place::new()?, OwnS3::build()?.start()?);
     let (file, keys) = (data::random()?, place.fresh("ours")?);
     Ok(side.run_in(&server.env, &[file.as_os_str(), BUCKET.as_ref(), keys.as_os_str()])?.value("peak_kib")? / 1024.0)
-}
-
-fn bare() -> Result<PathBuf> {
-    built("backstay-bench-bare", "backstay-bench-bare")
 }

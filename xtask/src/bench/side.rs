@@ -87,6 +87,11 @@ pub(super) fn built(package: &str, name: &str) -> Result<PathBuf> {
     if built { Ok(program) } else { Err(format!("{name} does not build").into()) }
 }
 
+/// The loops over the SDKs alone.
+pub(super) fn bare() -> Result<PathBuf> {
+    built("backstay-bench-bare", "backstay-bench-bare")
+}
+
 fn value_of<'a>(lines: &'a str, key: &str) -> Option<&'a str> {
     lines.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
 }

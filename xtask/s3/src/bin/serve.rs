@@ -2,17 +2,15 @@
 
 use std::io::{Read as _, stdin};
 
-use backstay_test_s3::{Bucket, REGION, Server};
+use backstay_test_s3::{Bucket, Server};
 
 fn main() {
     let bucket = std::env::args().nth(1).expect("serve BUCKET");
     let server = Server::start();
     server.create_bucket(&bucket, Bucket::unversioned().opaque_etags());
-    println!("AWS_ENDPOINT_URL={}", server.endpoint());
-    println!("AWS_REGION={REGION}");
-    println!("AWS_DEFAULT_REGION={REGION}");
-    println!("AWS_ACCESS_KEY_ID={}", server.keys().access_key);
-    println!("AWS_SECRET_ACCESS_KEY={}", server.keys().secret_key);
+    for (name, value) in server.env() {
+        println!("{name}={value}");
+    }
     println!();
     // Whoever started it has gone, too, when it ends.
     let _ = stdin().read(&mut [0]);
