@@ -9,6 +9,8 @@
 mod connect;
 #[cfg(any(feature = "s3", feature = "secrets"))]
 mod error;
+#[cfg(any(feature = "s3_versions", feature = "secrets"))]
+mod glob;
 #[cfg(feature = "s3")]
 mod s3;
 #[cfg(feature = "s3_versions")]

@@ -28,8 +28,9 @@ impl Crc {
     }
 }
 
-/// The etag of an object that is put in one piece, where the server makes it of the content.
-pub(super) fn md5_etag(data: &[u8]) -> String {
+/// As etags of objects that are put in one piece have it, where the server makes them of the content; and as Terraform keeps
+/// the digest of a state.
+pub(crate) fn md5_hex(data: &[u8]) -> String {
     Md5::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -50,6 +51,6 @@ mod tests {
 
     #[test]
     fn an_etag_is_the_md5_of_the_content() {
-        assert_eq!(md5_etag(b"hello"), "5d41402abc4b2a76b9719d911017c592");
+        assert_eq!(md5_hex(b"hello"), "5d41402abc4b2a76b9719d911017c592");
     }
 }

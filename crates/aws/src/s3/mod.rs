@@ -9,7 +9,7 @@ mod doctor;
 mod encryption;
 mod get;
 mod head;
-mod integrity;
+pub(crate) mod integrity;
 mod list;
 mod lock;
 mod page;

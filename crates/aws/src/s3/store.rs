@@ -19,7 +19,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::answer::Answer;
-use super::integrity::md5_etag;
+use super::integrity::md5_hex;
 use super::{Encryption, S3Builder};
 use crate::connect::Connect;
 use crate::error::{Call, Told};
@@ -160,7 +160,7 @@ impl S3Store {
         if *etags != Etags::Other
             && let Some(etag) = etag
         {
-            *etags = if md5_etag(data) == etag { Etags::Md5 } else { Etags::Other };
+            *etags = if md5_hex(data) == etag { Etags::Md5 } else { Etags::Other };
         }
     }
 }
@@ -241,7 +241,7 @@ impl ObjectStore for S3Store {
     /// The content's MD5, once an answered put has shown that this server's etags are that. Not with SSE-KMS.
     fn etag_of(&self, data: &Bytes) -> Option<String> {
         let etags = *self.0.etags.lock().unwrap_or_else(PoisonError::into_inner);
-        (etags == Etags::Md5 && !self.0.encryption.is_kms()).then(|| md5_etag(data))
+        (etags == Etags::Md5 && !self.0.encryption.is_kms()).then(|| md5_hex(data))
     }
 
     fn locate(&self, key: &Key) -> Option<Location> {

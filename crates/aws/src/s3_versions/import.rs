@@ -129,7 +129,7 @@ impl VersionedObjects {
             any = true;
             let key = key_of(&item)?;
             let matches =
-                |glob: &str| super::glob::matches(glob, &item.name) || super::glob::matches(glob, key.as_str());
+                |glob: &str| crate::glob::matches(glob, &item.name) || crate::glob::matches(glob, key.as_str());
             unmatched.retain(|glob| !matches(glob));
             if !options.only.is_empty() && !options.only.iter().any(|glob| matches(glob)) {
                 continue;

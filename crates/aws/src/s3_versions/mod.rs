@@ -17,7 +17,6 @@ mod apply;
 mod choose;
 mod diff;
 mod export;
-mod glob;
 mod head;
 mod import;
 mod listing;

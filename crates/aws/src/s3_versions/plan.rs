@@ -6,7 +6,6 @@ use backstay_core::store::{GetOptions, HeadOptions, Key, ObjectMeta, ObjectStore
 use backstay_core::{Error, ErrorKind, Result, Sha256};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use md5::{Digest as _, Md5};
 use serde::{Deserialize, Serialize};
 
 use super::diff::StateDiff;
@@ -14,6 +13,7 @@ use super::head::StateHead;
 use super::locks::digest_id;
 use super::objects::VersionedObjects;
 use super::state::{State, is_encrypted, too_long, with_serial};
+use crate::s3::integrity::md5_hex;
 
 /// What bringing an earlier version back, or pushing a state, would do. It holds no content.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -203,7 +203,7 @@ impl VersionedObjects {
             }
             return Ok(None);
         };
-        let (item, new) = (digest_id(&self.store, key), md5_of(content));
+        let (item, new) = (digest_id(&self.store, key), md5_hex(content));
         let old = table.digest(&item).await?;
         Ok((old.as_ref() != Some(&new)).then_some(DigestChange { item, old, new }))
     }
@@ -292,10 +292,6 @@ fn not_older(now: &StateHead, new: &StateHead, diff: Option<&StateDiff>, key: &K
 
 pub(super) fn current_of(meta: &ObjectMeta, state: Option<StateHead>) -> Current {
     Current { version: meta.version.as_ref().map(|id| id.0.clone()), etag: meta.etag.clone(), state }
-}
-
-pub(super) fn md5_of(content: &[u8]) -> String {
-    Md5::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn no_version(key: &Key, version: &str) -> Error {

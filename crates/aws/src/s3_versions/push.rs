@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::apply::RestoreVersionReport;
 use super::locks::digest_id;
 use super::objects::VersionedObjects;
-use super::plan::{From, RestoreVersionPlan, md5_of, understood};
+use super::plan::{From, RestoreVersionPlan, understood};
+use crate::s3::integrity::md5_hex;
 
 impl VersionedObjects {
     /// The current state at a key, or an earlier version of it, byte for byte.
@@ -21,7 +22,7 @@ impl VersionedObjects {
         let (_, content) = self.read(key, version).await?.ok_or_else(missing)?;
         understood(&content, key)?;
         if let (None, Some(table)) = (version, &self.locks.table) {
-            let (item, found) = (digest_id(&self.store, key), md5_of(&content));
+            let (item, found) = (digest_id(&self.store, key), md5_hex(&content));
             if let Some(kept) = table.digest(&item).await?.filter(|kept| !kept.is_empty() && *kept != found) {
                 return Err(Error::new(ErrorKind::Corrupt, "the state is not the one whose digest is kept")
                     .with("key", key)

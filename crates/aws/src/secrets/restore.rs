@@ -307,7 +307,7 @@ impl<'a> Chosen<'a> {
             self.renamed.remove(&item.name);
             let mut chosen = self.only.is_empty();
             for (glob, matched) in &mut self.only {
-                if is_match(glob, &item.name) {
+                if crate::glob::matches(glob, &item.name) {
                     (*matched, chosen) = (true, true);
                 }
             }
@@ -352,33 +352,4 @@ async fn read(source: &dyn ItemSource, item: &ItemInfo) -> Result<Document> {
     // In one piece of its length: what grows leaves copies behind.
     let text = Secret::new(chunks.concat());
     Document::parse(text.expose(), &item.name)
-}
-
-/// `*` stands for any characters.
-fn is_match(glob: &str, name: &str) -> bool {
-    match glob.split_once('*') {
-        None => glob == name,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|left| {
-            let ends = (0..=left.len()).filter(|at| left.is_char_boundary(*at));
-            ends.into_iter().any(|at| is_match(rest, &left[at..]))
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_characters() {
-        for (glob, name, matches) in [
-            ("prod/*", "prod/a/b", true),
-            ("prod/*", "stage/prod/", false),
-            ("*db*", "prod/db", true),
-            ("db", "db2", false),
-            ("a*c*", "abd", false),
-        ] {
-            assert_eq!(is_match(glob, name), matches, "{glob} {name}");
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! `*` in the names of items.
 
 /// Whether `glob` matches all of `name`; `*` stands for any characters, `/` too.
-pub(super) fn matches(glob: &str, name: &str) -> bool {
+pub(crate) fn matches(glob: &str, name: &str) -> bool {
     let mut parts = glob.split('*');
     let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or_default()) else { return false };
     let Some(last) = parts.next_back() else { return rest.is_empty() };
@@ -29,6 +29,11 @@ mod tests {
             ("a*c", "b.c", false),
             ("", "", true),
             ("", "a", false),
+            ("prod/*", "prod/a/b", true),
+            ("prod/*", "stage/prod/", false),
+            ("*db*", "prod/db", true),
+            ("db", "db2", false),
+            ("a*c*", "abd", false),
         ] {
             assert_eq!(matches(glob, name), expected, "{glob} {name}");
         }
