@@ -116,6 +116,22 @@ async fn no_call_pays_for_the_attempts_of_others() {
     assert_eq!(server.keys_in(BUCKET).len(), 64);
 }
 
+/// A wrong endpoint is told soon, and a server that is only too busy is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_nobody_has_reached_yet_is_given_up_sooner_than_a_busy_one() {
+    let server = Server::start();
+    server.create_bucket(BUCKET, Bucket::versioned());
+    let patient = || builder(&server, BUCKET, server.keys()).attempts(PATIENT);
+    server.fault(Fault::reset());
+    let error = patient().build().await.expect_err("no answer ever came");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(error.to_string().contains("check the endpoint"), "{error}");
+    assert_eq!(server.calls(Op::GetBucketVersioning), 6);
+    server.heal();
+    server.fault(busy().first(8));
+    patient().build().await.expect("it waits");
+}
+
 /// Whatever was under way when the server went away is done again when it is back, in the same run.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_goes_away_in_the_middle_and_comes_back_costs_nothing() {

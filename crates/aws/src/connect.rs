@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-#[cfg(feature = "s3")]
-use aws_sdk_s3::config::retry::{RetryPartition, TokenBucket};
-use aws_sdk_sts::config::retry::RetryConfig;
+use aws_sdk_sts::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_sts::config::timeout::TimeoutConfig;
 use aws_sdk_sts::config::{Credentials, ProvideCredentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_types::service_config::ServiceConfigKey;
@@ -20,6 +18,10 @@ use crate::error::{Call, Told};
 const CONNECT: Duration = Duration::from_secs(5);
 /// So many that a call outlasts a minute in which the server is too busy, whatever waits are drawn.
 const ATTEMPTS: u32 = 20;
+/// A server that nobody has reached yet is more likely named wrongly than away for a moment: that is told within seconds,
+/// or half a minute where nothing comes back at all.
+#[cfg(feature = "s3")]
+const FIRST_ATTEMPTS: u32 = 6;
 /// The wait before the second attempt is drawn between zero and this; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
@@ -189,7 +191,7 @@ impl Connect {
     /// [`Invalid`](ErrorKind::Invalid) without a region, [`Denied`](ErrorKind::Denied) without a credential.
     pub(crate) async fn load(&self) -> Result<Connected> {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .retry_config(self.retries())
+            .retry_config(retries(self.attempts))
             .timeout_config(self.timeouts(Duration::ZERO))
             .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL).build());
         if let Some(profile) = &self.profile {
@@ -254,11 +256,10 @@ impl Connect {
         Credentials::new(&keys.access, keys.secret.expose(), token, None, "Backstay")
     }
 
-    fn retries(&self) -> RetryConfig {
-        RetryConfig::standard()
-            .with_max_attempts(self.attempts)
-            .with_initial_backoff(FIRST_WAIT)
-            .with_max_backoff(LONGEST_WAIT)
+    /// For the first call of all, to a server that may not be there.
+    #[cfg(feature = "s3")]
+    pub(crate) fn first_retries(&self) -> RetryConfig {
+        retries(self.attempts.min(FIRST_ATTEMPTS))
     }
 
     fn no_credential(&self) -> Error {
@@ -280,9 +281,12 @@ impl Connect {
     }
 }
 
+fn retries(attempts: u32) -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(attempts).with_initial_backoff(FIRST_WAIT).with_max_backoff(LONGEST_WAIT)
+}
+
 /// The SDK gives all clients of a process 100 attempts beyond the first in common. Each call's attempts are counted here, and
 /// a backup has many calls under way when its server is busy: none pays for the others.
-#[cfg(feature = "s3")]
 pub(crate) fn own_quota() -> RetryPartition {
     RetryPartition::custom("backstay").token_bucket(TokenBucket::unlimited()).build()
 }

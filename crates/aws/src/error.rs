@@ -148,6 +148,12 @@ impl Told {
         Self { status: self.status, ..Self::said(Some(&self.code), Some(&self.message)) }
     }
 
+    /// Whether a server is there, and could not do it at this moment.
+    #[cfg(feature = "s3")]
+    pub(crate) fn is_busy(&self) -> bool {
+        self.lost.is_none() && matches!(self.kind(), ErrorKind::Throttled | ErrorKind::Unavailable)
+    }
+
     /// Whether the server gave this code. A HEAD has none.
     pub(crate) fn is(&self, code: &str) -> bool {
         self.code == code

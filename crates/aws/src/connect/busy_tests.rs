@@ -37,7 +37,7 @@ async fn calls(many: usize, busy: Duration) -> Vec<std::result::Result<(), Error
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("a", "b", None, None, "tests"))
         .http_client(http_client_fn(move |_, _| server.clone()))
-        .retry_config(connect.retries())
+        .retry_config(retries(connect.attempts))
         .retry_partition(own_quota())
         .timeout_config(connect.timeouts(Duration::ZERO));
     let client = aws_sdk_s3::Client::from_conf(config.build());

@@ -209,8 +209,13 @@ fn is_safe(endpoint: &str) -> bool {
 /// Looks at what the bucket can do, where the credential may; it also shows whether the bucket is there.
 async fn look(shared: &mut Shared, versions: Option<bool>, locks: Option<bool>) -> Result<()> {
     let Shared { client, bucket, owner, .. } = &*shared;
-    let versioning = client.get_bucket_versioning().bucket(bucket).set_expected_bucket_owner(owner.clone());
-    let versions = match versioning.send().await.map_err(Told::of) {
+    let versioning = || client.get_bucket_versioning().bucket(bucket).set_expected_bucket_owner(owner.clone());
+    let impatient = aws_sdk_s3::Config::builder().retry_config(shared.connect.first_retries());
+    let mut first = versioning().customize().config_override(impatient).send().await.map_err(Told::of);
+    if first.as_ref().is_err_and(Told::is_busy) {
+        first = versioning().send().await.map_err(Told::of);
+    }
+    let versions = match first {
         Ok(found) => found.status() == Some(&BucketVersioningStatus::Enabled),
         Err(told) => declared(told, VERSIONING, bucket, versions)?,
     };

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use backstay_core::Result;
 
-use crate::connect::{Connect, connect_methods};
+use crate::connect::{Connect, connect_methods, own_quota};
 use crate::error::{Call, Told};
 use crate::s3::S3Store;
 
@@ -143,7 +143,7 @@ impl LockTableBuilder {
     pub async fn build(self) -> Result<LockTable> {
         self.connect.check(Vec::new())?;
         let found = self.connect.load().await?;
-        let mut config = aws_sdk_dynamodb::config::Builder::from(&found.config);
+        let mut config = aws_sdk_dynamodb::config::Builder::from(&found.config).retry_partition(own_quota());
         if let Some(endpoint) = &found.endpoint {
             config = config.endpoint_url(endpoint);
         }

@@ -7,7 +7,7 @@ use aws_config::{Region, SdkConfig};
 use aws_sdk_secretsmanager::Client;
 use backstay_core::{Error, ErrorKind, Result};
 
-use crate::connect::{Connect, Connected, connect_methods};
+use crate::connect::{Connect, Connected, connect_methods, own_quota};
 use crate::error::{Call, Told};
 
 const ACCOUNT: Call = Call { name: "open secrets", api: "GetCallerIdentity", right: "sts:GetCallerIdentity" };
@@ -75,7 +75,7 @@ impl SecretsManager {
 
     fn of(config: SdkConfig, endpoint: Option<String>, region: String, account: String) -> Self {
         let config = config.into_builder().region(Region::new(region.clone())).build();
-        let mut own = aws_sdk_secretsmanager::config::Builder::from(&config);
+        let mut own = aws_sdk_secretsmanager::config::Builder::from(&config).retry_partition(own_quota());
         if let Some(endpoint) = &endpoint {
             own = own.endpoint_url(endpoint);
         }
