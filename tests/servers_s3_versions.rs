@@ -269,10 +269,15 @@ async fn what_is_written_goes_over_nothing_but_what_was_seen() {
     }
     let newest = put(3).await;
     let objects = VersionedObjects::key(store, key.clone());
-    let plan = objects.plan_bring_back(&key, &old).await.unwrap();
-    assert_ne!(plan.current.as_ref().unwrap().version, Some(old));
-    assert_eq!(plan.current.as_ref().unwrap().version, Some(newest));
-    assert!(objects.bring_back(plan).await.expect("a conditional copy").written);
+    for deleted in [false, true] {
+        if deleted {
+            owner.delete(&[key.clone().into()]).await.unwrap().remove(0).result.unwrap();
+        }
+        let plan = objects.plan_bring_back(&key, &old).await.unwrap();
+        let seen = plan.current.as_ref().map(|current| current.version.as_ref().unwrap());
+        assert_eq!(seen, (!deleted).then_some(&newest));
+        assert!(objects.bring_back(plan).await.expect("a conditional copy").written);
+    }
 }
 
 /// While the state is being written its lock is forced open and taken by somebody else: theirs stays.

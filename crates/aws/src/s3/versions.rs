@@ -28,6 +28,10 @@ pub(crate) enum Over<'a> {
 }
 
 impl Over<'_> {
+    pub(crate) fn is_nothing(self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+
     /// The headers If-Match and If-None-Match.
     fn headers(self) -> (Option<String>, Option<String>) {
         match self {

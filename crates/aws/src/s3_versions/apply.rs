@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 
-use backstay_core::store::{Key, VersionId};
+use backstay_core::store::{Key, ObjectMeta, VersionId};
 use backstay_core::{Error, ErrorKind, Result, Sha256};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -112,8 +112,7 @@ impl VersionedObjects {
             if now != planned {
                 return Err(moved(key, "the state is not the one that was there when the plan was made"));
             }
-            let etag = found.as_ref().and_then(|(meta, _)| meta.etag.as_deref());
-            self.put(key, &content, found.is_some(), etag).await?;
+            self.put(key, &content, over(found.as_ref().map(|(meta, _)| meta))).await?;
             report.written = true;
         }
         if let (Some(table), Some(digest)) = (&self.locks.table, &plan.digest) {
@@ -126,12 +125,7 @@ impl VersionedObjects {
         Ok(report)
     }
 
-    async fn put(&self, key: &Key, content: &Bytes, exists: bool, etag: Option<&str>) -> Result<()> {
-        let over = match (exists, etag) {
-            (false, _) => Over::Nothing,
-            (true, Some(etag)) => Over::Etag(etag),
-            (true, None) => Over::Anything,
-        };
+    async fn put(&self, key: &Key, content: &Bytes, over: Over<'_>) -> Result<()> {
         let Err(error) = self.store.put_json(key, content.clone(), over).await else { return Ok(()) };
         if error.kind() != ErrorKind::Conflict {
             return Err(error);
@@ -140,7 +134,7 @@ impl VersionedObjects {
             // The answer to an attempt before was lost.
             Some((_, there)) if there == *content => Ok(()),
             // A delete marker is something to versitygw, and nothing to Amazon.
-            None if !exists => self.store.put_json(key, content.clone(), Over::Anything).await,
+            None if over.is_nothing() => self.store.put_json(key, content.clone(), Over::Anything).await,
             _ => Err(error),
         }
     }
@@ -154,11 +148,27 @@ impl VersionedObjects {
             return Err(moved(key, "the object is not the one that was there when the plan was made"));
         }
         if plan.writes {
-            let etag = found.as_ref().and_then(|meta| meta.etag.as_deref());
-            let over = etag.map_or(Over::Anything, Over::Etag);
-            self.store.copy_version(&meta, &VersionId(version.to_owned()), over).await?;
+            let (version, over) = (VersionId(version.to_owned()), over(found.as_ref()));
+            match self.store.copy_version(&meta, &version, over).await {
+                // As above: a delete marker.
+                Err(error)
+                    if error.kind() == ErrorKind::Conflict && over.is_nothing() && self.head(key).await?.is_none() =>
+                {
+                    self.store.copy_version(&meta, &version, Over::Anything).await?;
+                }
+                done => done?,
+            }
         }
         Ok(RestoreVersionReport { written: plan.writes, digest: false })
+    }
+}
+
+/// What the key must still hold, by what was found there.
+fn over(found: Option<&ObjectMeta>) -> Over<'_> {
+    match found.map(|meta| meta.etag.as_deref()) {
+        None => Over::Nothing,
+        Some(Some(etag)) => Over::Etag(etag),
+        Some(None) => Over::Anything,
     }
 }
 
