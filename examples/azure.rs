@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // What a backup host has to be allowed: to add, and to see names. And what Azure cannot say.
     let account =
         "/subscriptions/SUBSCRIPTION/resourceGroups/GROUP/providers/Microsoft.Storage/storageAccounts/ACCOUNT";
-    println!("{}\n", store.role_definition(Role::Writer, account, &Prefix::all()));
+    println!("{}\n", store.role_definition(Role::Writer, account, &Prefix::all())?);
 
     let (files, target) = (tempfile::tempdir()?, tempfile::tempdir()?);
     std::fs::write(files.path().join("orders.csv"), "1,an anchor\n2,a line\n".repeat(500_000))?;

@@ -75,7 +75,7 @@ async fn each_role_gets_along_with_the_sas_that_comes_nearest_to_it() {
     let server = Azurite::start();
     let all = made(&server, "vault").await;
     let by = |role: Role| {
-        let letters = all.role_definition(role, "/account", &Prefix::all()).sas;
+        let letters = all.role_definition(role, "/account", &Prefix::all()).expect("a place").sas;
         let sas = Credential::sas(sas("vault", &letters, SystemClock.now() + HOUR));
         container(&server, "vault").credential(sas).build().expect("well described")
     };

@@ -36,6 +36,9 @@ pub(super) fn flaw_of_tags(tags: &BTreeMap<String, String>) -> Option<String> {
     if tags.len() > 10 {
         return Some(format!("{} tags: an object has at most 10", tags.len()));
     }
+    if let Some(name) = tags.keys().find(|name| name.to_ascii_lowercase().starts_with("aws:")) {
+        return Some(format!("the tag {name:?}: names that begin with `aws:` are Amazon's own"));
+    }
     let long =
         tags.iter().find(|(name, value)| name.is_empty() || name.chars().count() > 128 || value.chars().count() > 256);
     long.map(|(name, _)| format!("the tag {name:?}: a name has 1 to 128 characters, a value at most 256"))
@@ -110,6 +113,8 @@ mod tests {
         let tags = [("cost center".to_owned(), "a&b".to_owned()), ("x".to_owned(), String::new())].into();
         assert_eq!(tagging(&tags).as_deref(), Some("cost%20center=a%26b&x="));
         assert_eq!(tagging(&BTreeMap::new()), None);
-        assert!(flaw_of_tags(&[(String::new(), String::new())].into()).is_some());
+        for name in ["", "aws:x", "AWS:x"] {
+            assert!(flaw_of_tags(&[(name.to_owned(), String::new())].into()).is_some(), "{name}");
+        }
     }
 }

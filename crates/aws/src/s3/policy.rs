@@ -37,7 +37,9 @@ impl RolePolicy {
     /// Where in the bucket the vault lies.
     #[must_use]
     pub fn under(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
+        // What is a wildcard or a variable to IAM would name other vaults, too:
+        // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+        self.prefix = prefix.into().replace('$', "${$}").replace('*', "${*}").replace('?', "${?}");
         if !self.prefix.is_empty() && !self.prefix.ends_with('/') {
             self.prefix.push('/');
         }
@@ -223,6 +225,13 @@ mod tests {
             let cap = &denies[1]["Condition"]["NumericGreaterThan"]["s3:object-lock-remaining-retention-days"];
             assert_eq!(cap, "35", "{role}");
         }
+    }
+
+    #[test]
+    fn a_place_with_a_wildcard_in_it_is_that_place_alone() {
+        let policy = RolePolicy::new(Role::Pruner, "b").under("a*b?$c").identity().to_string();
+        assert!(policy.contains("arn:aws:s3:::b/a${*}b${?}${$}c/") && !policy.contains("a*b"), "{policy}");
+        assert!(policy.contains(r#""s3:prefix":["a${*}b${?}${$}c/*"]"#), "{policy}");
     }
 
     #[test]

@@ -96,7 +96,8 @@ impl SecretsManager {
     /// name in such a region is not replaced. AWS copies in the background: [`check_replicas`](Self::check_replicas) tells.
     ///
     /// # Errors
-    /// If secrets cannot be listed; what concerns one of them is in the report.
+    /// If secrets cannot be listed, or the service fails in the middle: then the report of what was done is the error's
+    /// [payload](Error::payload). What concerns one secret is in the report.
     pub async fn replicate(&self, choice: &SecretChoice, to: &[ReplicaRegion]) -> Result<ReplicateReport> {
         let mut report = ReplicateReport::default();
         for (name, found) in self.chosen(choice).await? {
@@ -108,7 +109,7 @@ impl SecretsManager {
                 Ok(regions) if regions.is_empty() => report.unchanged += 1,
                 Ok(regions) => report.added.push((name, regions)),
                 Err(error) if is_of_one(&error) => report.problems.push(Problem::new(name, error.with_causes())),
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.with_payload(report)),
             }
         }
         Ok(report)

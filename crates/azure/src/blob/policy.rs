@@ -7,6 +7,7 @@ use std::fmt;
 
 use backstay_core::store::Prefix;
 use backstay_core::vault::{Right, Role};
+use backstay_core::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use super::BlobStore;
@@ -23,7 +24,7 @@ const PATH: &str = "@Resource[Microsoft.Storage/storageAccounts/blobServices/con
 ///
 /// let store = BlobStore::builder("acmebackups", "vault").credential(Credential::azure_cli()).build()?;
 /// let account = "/subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/acmebackups";
-/// let writer = store.role_definition(Role::Writer, account, &Prefix::all());
+/// let writer = store.role_definition(Role::Writer, account, &Prefix::all())?;
 /// assert!(!writer.definition.contains("blobs/delete"));
 /// assert!(writer.cannot.iter().any(|gap| gap.contains("overwrite")));
 /// # Ok::<(), backstay_core::Error>(())
@@ -48,8 +49,20 @@ pub struct RoleDefinition {
 impl BlobStore {
     /// The least that a role needs in this container. `account` is the resource id of the storage account, `prefix` the
     /// place of the vault in the container.
-    #[must_use]
-    pub fn role_definition(&self, role: Role, account: &str, prefix: &Prefix) -> RoleDefinition {
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) for a place that a condition or a shell would read as something else: with a quote,
+    /// `$`, `*`, `?`, `` ` `` or `\\` in it.
+    pub fn role_definition(&self, role: Role, account: &str, prefix: &Prefix) -> Result<RoleDefinition> {
+        if [account, prefix.as_str()].concat().contains(['\'', '"', '$', '*', '?', '`', '\\']) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "a condition cannot name this place: it has a quote or a wildcard",
+            )
+            .operation("render a role")
+            .with("account", account)
+            .with("prefix", prefix));
+        }
         let account = account.trim_end_matches('/');
         let name = format!("Backstay {role}");
         let actions = actions(role);
@@ -63,14 +76,14 @@ impl BlobStore {
             "NotDataActions": [],
             "AssignableScopes": [account],
         });
-        RoleDefinition {
+        Ok(RoleDefinition {
             role,
             definition: format!("{definition:#}"),
             condition: condition(role, prefix),
             scope: format!("{account}/blobServices/default/containers/{}", self.0.container_name),
             sas: sas(role),
             cannot: cannot(role),
-        }
+        })
     }
 }
 
@@ -201,5 +214,15 @@ mod tests {
         assert_eq!(condition(Role::Restorer, &prefix), "");
         assert!(condition(Role::Pruner, &prefix).contains("'acme/points/*'"));
         assert_eq!(writer.matches('(').count(), writer.matches(')').count());
+    }
+
+    #[test]
+    fn a_place_that_a_condition_reads_as_another_is_refused() {
+        let store = BlobStore::builder("acme", "vault").credential(crate::Credential::azure_cli()).build().unwrap();
+        let definition = |account, place| store.role_definition(Role::Writer, account, &Prefix::new(place).unwrap());
+        assert!(definition("/a", "prod eu/").is_ok());
+        for (account, place) in [("/a", "it's/"), ("/a", "a*/"), ("/a", "$HOME/"), ("/a'", "a/")] {
+            assert_eq!(definition(account, place).unwrap_err().kind(), ErrorKind::Invalid, "{account} {place}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::engine::Backstay;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Name;
+use crate::store::Prefix;
 use crate::tier::Tier;
 
 mod azure;
@@ -167,6 +168,9 @@ impl Lifecycle {
             if !names.insert(name) {
                 problems.push(format!("the tier {name} is there twice: platforms want a rule's name once"));
             }
+        }
+        if let Err(flaw) = Prefix::new(self.prefix.as_str()) {
+            problems.push(format!("no vault lies under {:?}: {}", self.prefix, flaw.message()));
         }
         if self.earlier_days == 0 || self.expire_days == Some(0) {
             problems.push("a time of no days ends things at once".to_owned());

@@ -151,6 +151,10 @@ fn what_the_platform_would_refuse_is_refused_with_every_mistake() {
     assert!(twice.to_string().contains("as cold"), "{twice}");
     let none = Lifecycle::new("prod-eu".parse().unwrap()).earlier_contents(0).s3().unwrap_err().to_string();
     assert!(none.contains("no tier") && none.contains("no days"), "{none}");
+    for place in ["/c", "c//d", "c/../d"] {
+        let nowhere = of(&daily()).under(place).s3().unwrap_err().to_string();
+        assert!(nowhere.contains(&format!("no vault lies under {place:?}")), "{nowhere}");
+    }
     let twice = of(&daily()).tier(&daily()).azure().unwrap_err().to_string();
     assert!(twice.contains("the tier daily is there twice"), "{twice}");
     let at_once = of(&daily()).under("c").expire_without_guards(0);
