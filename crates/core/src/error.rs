@@ -56,6 +56,14 @@ pub enum ErrorKind {
     Other,
 }
 
+impl ErrorKind {
+    /// Whether it may pass by itself, whoever tried however often: the other side is busy, away or silent.
+    #[must_use]
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Throttled | Self::Unavailable | Self::Timeout)
+    }
+}
+
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
@@ -206,10 +214,10 @@ impl Error {
         text
     }
 
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether to make the same call again: it may succeed without anybody changing anything, and its retries are not spent.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        !self.0.final_ && matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::Timeout)
+        !self.0.final_ && self.0.kind.is_transient()
     }
 
     /// How long the other side asked to wait.

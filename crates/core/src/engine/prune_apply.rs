@@ -65,8 +65,8 @@ async fn apply_steps(vault: &Vault, observers: &Observers, plan: &PrunePlan) -> 
     for step in &plan.steps {
         if let Err(error) = pruner.step(step, &mut report).await {
             // One point that stays must not keep the others; but a store that fails altogether ends it.
-            if error.is_retryable() || error.kind() == ErrorKind::Cancelled {
-                return Err(error.with("point", &step.id));
+            if error.kind().is_transient() || error.kind() == ErrorKind::Cancelled {
+                return Err(error.with("point", &step.id).with_payload(report));
             }
             // Bytes that somebody locked stay until the lock ends, and the tombstone with them: a later prune takes them.
             let places = if error.kind() == ErrorKind::Locked { &mut report.left } else { &mut failed };

@@ -51,8 +51,9 @@ pub(crate) async fn apply(replicator: &Replicator, plan: ReplicationPlan) -> Res
     for step in &plan.steps {
         if let Err(error) = replicator.copy(step, &mut report).await {
             // One point that cannot be copied must not keep the others; but a store that fails altogether ends it.
-            if error.is_retryable() || matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Exhausted) {
-                return Err(error.with("point", &step.id));
+            let kind = error.kind();
+            if kind.is_transient() || matches!(kind, ErrorKind::Cancelled | ErrorKind::Exhausted) {
+                return Err(error.with("point", &step.id).with_payload(report));
             }
             let place = step.id.to_string();
             replicator.observers.emit(&Event::Warning { place: place.clone(), message: error.to_string() });

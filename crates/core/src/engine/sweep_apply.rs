@@ -53,8 +53,8 @@ pub(crate) async fn apply(backstay: &Arc<Inner>, plan: SweepPlan) -> Result<Swee
             Ok(None) => {}
             Ok(Some(why)) => report.left.push(Problem::new(step.id.to_string(), why)),
             // One run that stays must not keep the others; but a store that fails altogether ends it.
-            Err(error) if error.is_retryable() || error.kind() == ErrorKind::Cancelled => {
-                return Err(error.with("point", &step.id));
+            Err(error) if error.kind().is_transient() || error.kind() == ErrorKind::Cancelled => {
+                return Err(error.with("point", &step.id).with_payload(report));
             }
             Err(error) => failed.push(Problem::new(step.id.to_string(), &error)),
         }
@@ -62,7 +62,9 @@ pub(crate) async fn apply(backstay: &Arc<Inner>, plan: SweepPlan) -> Result<Swee
     for upload in &plan.uploads {
         match sweeper.abort(upload, &mut report).await {
             Ok(()) => {}
-            Err(error) if error.is_retryable() || error.kind() == ErrorKind::Cancelled => return Err(error),
+            Err(error) if error.kind().is_transient() || error.kind() == ErrorKind::Cancelled => {
+                return Err(error.with_payload(report));
+            }
             Err(error) => failed.push(Problem::new(upload.key.to_string(), &error)),
         }
     }
