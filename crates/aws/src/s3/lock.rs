@@ -63,7 +63,7 @@ impl S3Store {
         let found = self.head_object(&what.key, what.version.as_ref()).await;
         let found = found.map_err(|error| error.advise("a lock is looked at before it is extended"))?;
         let holds = found.lock.unwrap_or_default();
-        let wanted = if holds == Lock::default() { *lock } else { holds.extended_by(lock) };
+        let wanted = holds.extended_by(lock);
         let version = what.version.clone().or(found.version).map(|version| version.0);
         if wanted.until.is_some() && (wanted.until, wanted.bypassable) != (holds.until, holds.bypassable) {
             self.retain(what, version.clone(), &wanted).await?;

@@ -352,14 +352,16 @@ impl Lock {
         self.hold || self.until.is_some_and(|until| until > now)
     }
 
-    /// The stricter of both in every respect.
+    /// The stricter of both in every respect. Whether it can be lifted is a matter of locks with an end alone: of a hold it
+    /// is not told.
     #[must_use]
     pub fn extended_by(&self, other: &Self) -> Self {
-        Self {
-            until: self.until.max(other.until),
-            bypassable: self.bypassable && other.bypassable,
-            hold: self.hold || other.hold,
-        }
+        let bypassable = match (self.until, other.until) {
+            (None, Some(_)) => other.bypassable,
+            (Some(_), None) => self.bypassable,
+            _ => self.bypassable && other.bypassable,
+        };
+        Self { until: self.until.max(other.until), bypassable, hold: self.hold || other.hold }
     }
 }
 
@@ -430,5 +432,24 @@ impl Location {
     #[must_use]
     pub fn new(scheme: impl Into<String>, place: impl Into<String>, key: impl Into<String>) -> Self {
         Self { scheme: scheme.into(), place: place.into(), key: key.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_says_nothing_of_whether_an_end_can_be_lifted() {
+        let end: Timestamp = "2026-11-20T06:42:00Z".parse().unwrap();
+        let (hold, strict) = (Lock { hold: true, ..Lock::default() }, Lock::until(end));
+        let lax = Lock { bypassable: true, ..strict };
+        for (one, other) in [(hold, lax), (lax, hold)] {
+            assert_eq!(one.extended_by(&other), Lock { hold: true, ..lax });
+        }
+        for (one, other) in [(strict, lax), (lax, strict)] {
+            assert_eq!(one.extended_by(&other), strict);
+        }
+        assert_eq!(hold.extended_by(&strict), Lock { hold: true, ..strict });
     }
 }
