@@ -53,7 +53,7 @@ impl S3Store {
         key: &Key,
         version: Option<&VersionId>,
     ) -> backstay_core::Error {
-        if told.is_marker() {
+        if version.is_some() && told.is_marker() {
             return self
                 .fault(call, ErrorKind::NotFound, "the version is a delete marker", key.as_str())
                 .with("version", version.map_or("", |version| &version.0));

@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use crate::buffer::Buffer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::loan::Loan;
-use crate::store::{GetOptions, GetOutcome, Key, ObjectStore};
+use crate::store::{GetOptions, GetOutcome, HeadOptions, Key, ObjectStore};
 
 /// Reads `range` of an object of `size` bytes. On an error the buffer holds nothing that counts.
 ///
@@ -48,18 +48,25 @@ pub(crate) async fn read_range(
 
 /// The answer with the first chunk taken out of its body.
 async fn begin(store: &dyn ObjectStore, key: &Key, size: u64, options: GetOptions) -> Result<(GetOutcome, Bytes)> {
-    let mut answer = store.get(key, &options).await.map_err(|error| match error.kind() {
-        // The store answers so if the object ends before the range begins.
-        ErrorKind::Invalid => corrupt("the object is shorter than recorded").because(error),
-        _ => error,
-    })?;
+    let mut answer = match store.get(key, &options).await {
+        // A store answers so if the object ends before the range begins, and something on the way for reasons of its own.
+        Err(error) if error.kind() == ErrorKind::Invalid => {
+            return match store.head(key, &HeadOptions::default()).await?.size {
+                found if found == size => Err(error),
+                found => Err(other_length(size, found).because(error)),
+            };
+        }
+        answer => answer?,
+    };
     if answer.meta.size != size {
-        return Err(corrupt("the object has another length than recorded")
-            .with("recorded", size)
-            .with("found", answer.meta.size));
+        return Err(other_length(size, answer.meta.size));
     }
     let first = answer.body.next().await.transpose()?.unwrap_or_default();
     Ok((answer, first))
+}
+
+fn other_length(recorded: u64, found: u64) -> Error {
+    corrupt("the object has another length than recorded").with("recorded", recorded).with("found", found)
 }
 
 fn corrupt(what: &'static str) -> Error {
@@ -88,7 +95,8 @@ mod tests {
     struct Liar {
         store: MemoryStore,
         size: u64,
-        sent: &'static str,
+        /// What it sends; none if it refuses every read.
+        sent: Option<&'static str>,
     }
 
     #[async_trait]
@@ -121,7 +129,8 @@ mod tests {
             let mut answer = self.store.get(key, &GetOptions::default()).await?;
             answer.meta.size = self.size;
             // In two pieces, so that both the first and a later one are measured.
-            let (one, two) = self.sent.split_at(self.sent.len() / 2);
+            let sent = self.sent.ok_or_else(|| Error::new(ErrorKind::Invalid, "a proxy does not like it"))?;
+            let (one, two) = sent.split_at(sent.len() / 2);
             answer.body = Box::pin(futures_util::stream::iter([one, two].map(|piece| Ok(Bytes::from(piece)))));
             Ok(answer)
         }
@@ -146,6 +155,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_read_that_is_refused_is_damage_only_if_the_object_is_not_as_long_as_recorded() {
+        let key: Key = "a".parse().unwrap();
+        let budget = Budget::inline(Limits::default());
+        let lane = Lane::new(&Arc::new(budget.reserve(4 << 10).await.unwrap()), 4 << 10, &budget);
+        let refusing = Liar { store: MemoryStore::new(), size: 8, sent: None };
+        refusing.store.put_new(&key, "abcdefgh").await.unwrap();
+        let mut buffer = lane.buffer().await.unwrap();
+        let error = read_range(&refusing, &key, 8, 2..6, &mut buffer).await.unwrap_err();
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Invalid, "a proxy does not like it"));
+        let mut buffer = lane.buffer().await.unwrap();
+        let error = read_range(&refusing.store, &key, 20, 10..16, &mut buffer).await.unwrap_err();
+        assert_eq!((error.kind(), error.context("found")), (ErrorKind::Corrupt, Some("8")), "{error:?}");
+    }
+
+    #[tokio::test]
     async fn lengths_that_are_not_as_recorded_are_damage() {
         let key: Key = "a".parse().unwrap();
         let budget = Budget::inline(Limits::default());
@@ -159,7 +183,7 @@ mod tests {
             (8, "cde", Some("the store sent less than was asked for")),
             (8, "", Some("the store sent less than was asked for")),
         ] {
-            let liar = Liar { store: MemoryStore::new(), size, sent };
+            let liar = Liar { store: MemoryStore::new(), size, sent: Some(sent) };
             liar.store.put_new(&key, "abcdefgh").await.unwrap();
             let mut buffer = lane.buffer().await.unwrap();
             let read = read_range(&liar, &key, 8, 2..6, &mut buffer).await;
