@@ -2,14 +2,20 @@
 
 mod support;
 
+use std::time::Duration;
+
 use backstay::aws::{RolePolicy, S3Store};
-use backstay::engine::Replicator;
-use backstay::store::{Key, Lock, ObjectRef, ObjectStore, PutOptions};
+use backstay::engine::{PruneAction, Replicator};
+use backstay::store::{Key, ListOptions, Lock, ObjectRef, ObjectStore, ObjectStoreExt as _, Prefix, PutOptions};
 use backstay::vault::{Role, RoleKeys};
-use backstay::{Backstay, Depth, ErrorKind, Keep, Keyring, LockMode, PointId, Tier, Vault};
+use backstay::{
+    Backstay, Clock as _, Depth, ErrorKind, Keep, Keyring, LockMode, PointId, Result, SystemClock, Tier, Vault,
+};
 use backstay_test_s3::{Bucket, Keys, Op, Server};
+use backstay_testkit::ManualClock;
 use backstay_testkit::mock::MockExporter;
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use jiff::{SignedDuration, ToSpan as _};
 use support::own_s3::{builder, open};
 use support::{all, denied, large, restored};
@@ -35,13 +41,12 @@ impl Place {
         Vault::open(open(&self.server, BUCKET).await).keyring(&self.keyring).build().await.expect("it opens")
     }
 
-    /// A user that may do what the role's policy says, and its store.
-    async fn store(&self, role: Role, bucket: &str) -> (Keys, S3Store) {
+    /// The store of a user that may do what the role's policy says.
+    async fn store(&self, role: Role) -> S3Store {
         let keys = self.server.user(role.name());
-        let policy = RolePolicy::new(role, bucket).longest_lock_days(35).identity();
+        let policy = RolePolicy::new(role, BUCKET).longest_lock_days(35).identity();
         self.server.allow(&keys, &policy.to_string());
-        let store = builder(&self.server, bucket, &keys).versions(true).locks(true).build().await;
-        (keys, store.expect("it need not look"))
+        builder(&self.server, BUCKET, &keys).build().await.expect("the policy lets it look")
     }
 
     async fn keys(&mut self, role: Role) -> RoleKeys {
@@ -56,7 +61,7 @@ impl Place {
 
     async fn vault(&mut self, role: Role) -> (Vault, S3Store) {
         let keys = self.keys(role).await;
-        let (_, store) = self.store(role, BUCKET).await;
+        let store = self.store(role).await;
         let vault = Vault::open_as(role, store.clone()).keys(&keys).build().await;
         (vault.expect("the policy is enough to open"), store)
     }
@@ -73,6 +78,10 @@ fn program(vault: Vault, tier: Tier) -> Backstay {
 
 fn key(name: &str) -> Key {
     name.parse().expect("a key")
+}
+
+async fn all_of(store: &S3Store) -> Result<usize> {
+    Ok(store.list(&Prefix::all(), &ListOptions::default()).try_collect::<Vec<_>>().await?.len())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,6 +163,69 @@ async fn every_other_role_does_its_work_under_its_policy() {
     assert_eq!(report.tombstoned, [points[1].clone()], "the held one and the newest stay: {report:?}");
 }
 
+/// The server tells a lock only to who may ask for it, and takes a deletion that only hides: a pruner that saw no locks would
+/// put a tombstone on what is to stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pruner_sees_under_its_policy_what_is_locked() {
+    let mut place = Place::new().await;
+    let locking = tier().lock(LockMode::Compliance, 10.days());
+    let backstay = program(place.administrator().await, locking.clone());
+    for _ in 0..2 {
+        backstay.backup("daily").await.expect("a backup");
+    }
+    let (pruner, store) = place.vault(Role::Pruner).await;
+    assert!(store.capabilities().versions && store.capabilities().locks, "{:?}", store.capabilities());
+    let pruning = Backstay::builder("prod-eu", pruner).tier(locking.covers(["db"])).build().expect("well formed");
+    let plan = pruning.prune("daily").plan().await.expect("a plan");
+    assert!(plan.count(PruneAction::Tombstone) == 0 && plan.to_string().contains("locked until"), "{plan}");
+}
+
+/// In a bucket that others use too: no role sees or touches what is theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_work_under_their_prefix_and_nowhere_else() {
+    let server = Server::start();
+    server.create_bucket(BUCKET, Bucket::versioned());
+    let administrator = open(&server, BUCKET).await;
+    administrator.put_new(&key("w/theirs"), "others'").await.expect("put");
+    let place = Prefix::new("v/").expect("a prefix");
+    let mut keyring = Keyring::generate().expect("fresh keys");
+    let whole = administrator.clone().prefixed(place.clone()).expect("a place");
+    Vault::create(whole.clone()).keyring(&keyring).build().await.expect("a vault");
+    let clock = ManualClock::new(SystemClock.now());
+    let mut open_as = async |role: Role| {
+        let user = server.user(role.name());
+        server.allow(&user, &RolePolicy::new(role, BUCKET).under("v/").identity().to_string());
+        let store = builder(&server, BUCKET, &user).build().await.expect("the policy lets it look");
+        denied(store.get_bytes(&key("w/theirs"), 10).await);
+        denied(store.put_new(&key("w/ours"), "x").await);
+        denied(all_of(&store).await);
+        let keys = keyring.issue(role, &role.name().parse().expect("a name")).expect("issued");
+        let store = store.prefixed(place.clone()).expect("a place");
+        let vault = Vault::open_as(role, store).keys(&keys).clock(clock.clone());
+        vault.build().await.expect("the policy is enough to open")
+    };
+    let backstay = program(open_as(Role::Writer).await, tier());
+    let mut points = Vec::new();
+    for _ in 0..2 {
+        points.push(backstay.backup("daily").await.expect("a backup").id);
+    }
+    drop(administrator.upload(&key("v/probe"), &PutOptions::default()).await.expect("begun"));
+    drop(administrator.upload(&key("w/probe"), &PutOptions::default()).await.expect("begun"));
+    let pruning = Backstay::builder("prod-eu", open_as(Role::Pruner).await).tier(tier().covers(["db"])).build();
+    let pruning = pruning.expect("well formed");
+    let report = pruning.prune("daily").plan().await.expect("a plan").apply().await.expect("a tombstone");
+    assert_eq!(report.tombstoned, points[..1]);
+    let later = Duration::from_secs(9 * 24 * 3600);
+    server.advance(later);
+    clock.advance(later);
+    let report = pruning.sweep().plan().await.expect("a plan").apply().await.expect("a sweep");
+    assert_eq!(report.uploads, 1);
+    let left: Vec<String> = server.uploads_in(BUCKET).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(left, ["w/probe"]);
+    let administered = Vault::open_read_only(whole).keyring(&keyring).build().await.expect("it opens");
+    assert!(restored(&administered, &points[1]).await.expect("it restores").iter().any(|(name, _)| name == "large"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replicator_copies_with_read_there_and_create_here() {
     let place = Place::new().await;
@@ -208,7 +280,7 @@ async fn what_was_put_over_and_deleted_by_everybody_is_read_as_of_before() {
     }
     let administrator = open(&place.server, BUCKET).await;
     let before = administrator.now().await.expect("the store's time");
-    place.server.advance(std::time::Duration::from_secs(60));
+    place.server.advance(Duration::from_secs(60));
 
     let keys = Keys { access_key: "AKIA-writer".to_owned(), secret_key: "the-secret-key-of-writer".to_owned() };
     let mut policy = RolePolicy::new(Role::Writer, BUCKET).identity();
@@ -221,14 +293,14 @@ async fn what_was_put_over_and_deleted_by_everybody_is_read_as_of_before() {
         replaced += usize::from(thief.put(&key, Bytes::from("gone"), &PutOptions::overwrite()).await.is_ok());
     }
     assert!(replaced > 8, "only {replaced} objects were put over");
-    place.server.advance(std::time::Duration::from_secs(60));
+    place.server.advance(Duration::from_secs(60));
     let everything: Vec<ObjectRef> = all(&administrator).await.into_iter().map(ObjectRef::from).collect();
     for outcome in administrator.delete(&everything).await.expect("each is told") {
         outcome.result.expect("an administrator may");
     }
     assert!(all(&administrator).await.is_empty());
 
-    let view = backstay::store::ObjectStoreExt::as_of(administrator, before).expect("it has versions");
+    let view = administrator.as_of(before).expect("it has versions");
     let then = Vault::open_read_only(view).keyring(&place.keyring).build().await.expect("as it was");
     for point in &points {
         let back = restored(&then, point).await.expect("every point restores");

@@ -13,7 +13,7 @@ use backstay::{Backstay, ErrorKind, Keep, Keyring, LockMode, Result, Tier, Vault
 use backstay_testkit::mock::{ExportFault, ExportScript, MockExporter, MockHook};
 use backstay_testkit::{RightsStore, SeededRandom};
 use jiff::ToSpan;
-use support::dead::{DEAD, TEXT, died_at};
+use support::dead::{DEAD, TEXT, begin, died_at};
 use support::pair::Pair;
 use support::{World, exporter, inline_budget, world_on};
 
@@ -78,7 +78,7 @@ async fn a_replicator_needs_all_its_rights_here_and_to_read_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pruner_sweeps_and_takes_copy_records_with_the_point() {
+async fn a_pruner_sweeps_aborts_uploads_and_takes_copy_records_with_the_point() {
     let swept = needs_exactly(Role::Pruner, &[], async |limited| {
         let (world, _, dead) = died_at(5).await;
         world.clock.advance(DEAD);
@@ -87,6 +87,21 @@ async fn a_pruner_sweeps_and_takes_copy_records_with_the_point() {
             let backstay = without_exporters(open(&world, &world.keyring, Role::Pruner, store.clone()).await?);
             let report = backstay.sweep().plan().await?.apply().await?;
             assert_eq!(report.voided, [dead]);
+            Ok(())
+        };
+        let result = sweep.await;
+        (store, result)
+    });
+    let aborted = needs_exactly(Role::Pruner, &[], async |limited| {
+        let world = World::new(3).await;
+        let point = world.backstay(&[("rows", TEXT)]).await.backup("daily").await.expect("a backup").id;
+        let keys = ["probe".to_owned(), "keys/epoch-9.ann.age".to_owned(), format!("items/{point}/aaaaaaaa/0-db")];
+        begin(&world.store, &keys).await;
+        world.clock.advance(DEAD);
+        let store = limited(Arc::new(world.store.clone()));
+        let sweep = async {
+            let backstay = without_exporters(open(&world, &world.keyring, Role::Pruner, store.clone()).await?);
+            assert_eq!(backstay.sweep().plan().await?.apply().await?.uploads, 3);
             Ok(())
         };
         let result = sweep.await;
@@ -109,6 +124,7 @@ async fn a_pruner_sweeps_and_takes_copy_records_with_the_point() {
         let result = prune.await;
         (store, result)
     });
+    assert!(aborted.await.iter().any(|grant| (grant.right, grant.under) == (Right::Abort, "")));
     let used: BTreeSet<Grant> = swept.await.into_iter().chain(pruned.await).collect();
     for under in ["runs/", "copies/"] {
         assert!(used.iter().any(|grant| (grant.right, grant.under) == (Right::Delete, under)), "{under}");

@@ -64,11 +64,12 @@ const ACTS: [(Role, Act); 23] = [
     (Role::Keeper, Act::Status),
 ];
 
-/// Grants that only the acts in `sim_rights` use: locks, copies, sweeps and replication.
+/// Grants that only the acts in `sim_rights` use: locks, copies, sweeps, uploads that nobody finishes and replication.
 fn used_elsewhere(role: Role, grant: &Grant) -> bool {
     match role {
         Role::Replicator => true,
         Role::Keeper => grant.right == Right::Lock,
+        Role::Pruner if grant.right == Right::Abort => true,
         Role::Pruner => grant.right == Right::Delete && ["copies/", "runs/"].contains(&grant.under),
         // Of failed runs only.
         Role::Writer => grant.under == "history/",

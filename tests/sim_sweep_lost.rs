@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay::engine::SweepAction;
-use backstay::store::{ObjectStore, Operation, Prefix, PutOptions};
+use backstay::store::{ObjectStore, Operation, Prefix};
 use backstay::{Backstay, ErrorKind, Keyring, LocalStore, PointId, Vault};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use futures_util::TryStreamExt;
-use support::dead::{DEAD, TEXT, died_at, of, sweep};
+use support::dead::{DEAD, TEXT, begin, died_at, of, sweep};
 use support::pair::Pair;
 use support::{World, exporter, program};
 
@@ -84,13 +84,6 @@ async fn a_run_of_which_only_the_signature_is_left_is_not_forgotten_unasked() {
     assert_eq!(planned(&backstay, &dead).await.0, SweepAction::Keep);
     let plan = backstay.sweep().danger_made_no_point(&dead).plan().await.expect("a plan");
     assert_eq!(plan.apply().await.expect("it goes").forgotten, [dead]);
-}
-
-/// Begins an upload of each key and drops it, as a killed process does.
-async fn begin(store: &dyn ObjectStore, keys: &[String]) {
-    for key in keys {
-        drop(store.upload(&key.parse().expect("a key"), &PutOptions::default()).await.expect("it begins"));
-    }
 }
 
 async fn unfinished(store: &dyn ObjectStore) -> Vec<String> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay::engine::{SweepPlan, SweepReport};
+use backstay::store::{ObjectStore, PutOptions};
 use backstay::{Backstay, ErrorKind, PointId, Result};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 
@@ -29,6 +30,13 @@ pub async fn crash(world: &World, k: u64, seed: u64) -> PointId {
     store.add(Rule::new(Fault::FailBefore(ErrorKind::Unavailable)).from(k));
     let error = program(vault, exporter(&[("rows", TEXT)])).backup("daily").await.expect_err("it dies");
     error.context("point").expect("it says which").parse().expect("a point")
+}
+
+/// Begins an upload of each key and drops it, as a killed process does.
+pub async fn begin(store: &dyn ObjectStore, keys: &[String]) {
+    for key in keys {
+        drop(store.upload(&key.parse().expect("a key"), &PutOptions::default()).await.expect("it begins"));
+    }
 }
 
 pub async fn sweep(backstay: &Backstay) -> (SweepPlan, SweepReport) {

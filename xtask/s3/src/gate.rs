@@ -194,8 +194,11 @@ fn facts(world: &World, op: Op, context: &S3AccessContext<'_>, bucket: &str) -> 
         _ => None,
     };
     say("s3:ObjectCreationOperation", creates.map(str::to_owned));
-    for (name, key) in [("prefix", "s3:prefix"), ("delimiter", "s3:delimiter"), ("max-keys", "s3:max-keys")] {
-        say(key, query(context.uri(), name));
+    // Not of unfinished uploads: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+    if matches!(op, Op::ListObjectsV2 | Op::ListObjectVersions) {
+        for (name, key) in [("prefix", "s3:prefix"), ("delimiter", "s3:delimiter"), ("max-keys", "s3:max-keys")] {
+            say(key, query(context.uri(), name));
+        }
     }
     say("s3:VersionId", query(context.uri(), "versionId"));
     for (name, key) in [

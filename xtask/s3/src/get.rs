@@ -141,12 +141,17 @@ impl Api {
             return Err(fail(405, "MethodNotAllowed", "The specified method is not allowed against this resource."));
         };
         check(wanted, &content.etag, *made)?;
+        let mut content = content.clone();
+        // A lock is told to those alone who may ask for it.
+        let may = |action| world.authorize(call, action, wanted.bucket, wanted.key).is_ok();
+        content.about.lock.retention = content.about.lock.retention.filter(|_| may("s3:GetObjectRetention"));
+        content.about.lock.hold = content.about.lock.hold.filter(|_| may("s3:GetObjectLegalHold"));
         Ok(Found {
             version: bucket.settings.versioning.map(|_| id.clone()),
             made: *made,
             now: world.clock.now(),
-            range: range(wanted, content)?,
-            content: content.clone(),
+            range: range(wanted, &content)?,
+            content,
         })
     }
 }

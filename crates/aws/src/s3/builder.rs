@@ -238,7 +238,11 @@ fn declared(told: Told, call: Call, bucket: &str, declared: Option<bool>) -> Res
     let denied = error.kind() == ErrorKind::Denied && error.context("credential").is_none();
     // rclone answers 200, with a document that is about something else.
     if denied || matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Other) {
-        tracing::debug!(%error, "what the bucket can do was not seen; what was declared counts");
+        match declared {
+            Some(_) => tracing::debug!(%error, "what the bucket can do was not seen; what was declared counts"),
+            // It would be used without its versions and locks, and deletions would leave all bytes behind.
+            None => tracing::warn!(%error, "what the bucket can do was not seen, and is taken for absent"),
+        }
         return Ok(declared.unwrap_or(false));
     }
     Err(error)

@@ -97,9 +97,11 @@ impl RolePolicy {
 
     fn statements(&self) -> Vec<Map<String, Value>> {
         let reads = self.has(Right::Get);
-        let mut statements = vec![self.list(reads)];
+        let mut statements = vec![self.look(), self.list(reads)];
         if reads {
-            let mut actions = vec!["s3:GetObject", "s3:GetObjectVersion"];
+            // The server tells a lock only to who may ask for it: prune leaves what it sees to be locked.
+            let mut actions =
+                vec!["s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectRetention", "s3:GetObjectLegalHold"];
             if self.role == Role::Restorer {
                 actions.push("s3:RestoreObject");
             }
@@ -109,25 +111,29 @@ impl RolePolicy {
             statements.extend(self.create());
         }
         if self.has(Right::Delete) {
-            let actions = ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload"];
-            statements.push(self.allow("Delete", &actions, Right::Delete));
+            statements.push(self.allow("Delete", &["s3:DeleteObject", "s3:DeleteObjectVersion"], Right::Delete));
+        }
+        if self.has(Right::Abort) {
+            statements.push(self.allow("Abort", &["s3:AbortMultipartUpload"], Right::Abort));
         }
         if self.has(Right::Lock) {
-            let actions =
-                ["s3:PutObjectRetention", "s3:PutObjectLegalHold", "s3:GetObjectRetention", "s3:GetObjectLegalHold"];
-            statements.push(self.allow("Lock", &actions, Right::Lock));
+            statements.push(self.allow("Lock", &["s3:PutObjectRetention", "s3:PutObjectLegalHold"], Right::Lock));
         }
         statements.extend(self.key(reads));
         statements
     }
 
+    /// What is asked of a bucket as a whole: no condition can name a place in it, for unfinished uploads neither.
+    /// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html>
+    fn look(&self) -> Map<String, Value> {
+        let actions =
+            ["s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration", "s3:ListBucketMultipartUploads"];
+        statement("Look", "Allow", &actions, json!([self.arn()]))
+    }
+
     fn list(&self, versions: bool) -> Map<String, Value> {
-        let mut actions = vec!["s3:ListBucket", "s3:ListBucketMultipartUploads"];
-        if versions {
-            actions.push("s3:ListBucketVersions");
-        }
-        let bucket = format!("arn:{}:s3:::{}", self.partition, self.bucket);
-        let mut list = statement("List", "Allow", &actions, json!([bucket]));
+        let actions: &[&str] = if versions { &["s3:ListBucket", "s3:ListBucketVersions"] } else { &["s3:ListBucket"] };
+        let mut list = statement("List", "Allow", actions, json!([self.arn()]));
         if !self.prefix.is_empty() {
             let places = json!({ "StringLike": { "s3:prefix": [format!("{}*", self.prefix)] } });
             list.insert("Condition".to_owned(), places);
@@ -181,8 +187,12 @@ impl RolePolicy {
         statement(name, "Allow", actions, json!(places))
     }
 
+    fn arn(&self) -> String {
+        format!("arn:{}:s3:::{}", self.partition, self.bucket)
+    }
+
     fn object(&self, key: &str) -> String {
-        format!("arn:{}:s3:::{}/{}{key}", self.partition, self.bucket, self.prefix)
+        format!("{}/{}{key}", self.arn(), self.prefix)
     }
 }
 
@@ -209,7 +219,14 @@ mod tests {
 
     #[test]
     fn a_writer_lists_and_creates_and_nothing_else() {
-        let expected = ["s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:PutObject", "s3:PutObjectRetention"];
+        let expected = [
+            "s3:GetBucketVersioning",
+            "s3:GetBucketObjectLockConfiguration",
+            "s3:ListBucketMultipartUploads",
+            "s3:ListBucket",
+            "s3:PutObject",
+            "s3:PutObjectRetention",
+        ];
         assert_eq!(actions(Role::Writer), expected);
     }
 

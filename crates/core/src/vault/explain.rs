@@ -73,7 +73,7 @@ impl ObjectStore for Explained {
     }
 
     async fn abort_upload(&self, upload: &UploadRef) -> Result<()> {
-        self.0.abort_upload(upload).await.map_err(|error| explain(error, Right::Delete, upload.key.as_str()))
+        self.0.abort_upload(upload).await.map_err(|error| explain(error, Right::Abort, upload.key.as_str()))
     }
 
     async fn now(&self) -> Result<Timestamp> {
@@ -146,7 +146,7 @@ impl Upload for ExplainedUpload {
     }
 
     async fn abort(self: Box<Self>) -> Result<()> {
-        self.upload.abort().await.map_err(|error| explain(error, Right::Delete, self.key.as_str()))
+        self.upload.abort().await.map_err(|error| explain(error, Right::Abort, self.key.as_str()))
     }
 }
 

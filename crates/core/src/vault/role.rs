@@ -46,8 +46,10 @@ pub enum Right {
     Create,
     /// Replace objects. No role has it.
     Overwrite,
-    /// Delete objects and their versions, give up uploads.
+    /// Delete objects and their versions.
     Delete,
+    /// Give up uploads that nobody completed.
+    Abort,
     /// Lock objects that are there, and extend locks.
     Lock,
 }
@@ -93,9 +95,11 @@ const REPLICATOR: [Grant; 9] = [
 
 const VERIFIER: [Grant; 4] = [READ[0], READ[1], grant(Right::Create, "sigs/"), grant(Right::Create, "proofs/")];
 
-const PRUNER: [Grant; 13] = [
+const PRUNER: [Grant; 14] = [
     READ[0],
     READ[1],
+    // Whoever may create may also leave an upload unfinished, under each key of the vault.
+    grant(Right::Abort, ""),
     grant(Right::Create, "probe"),
     grant(Right::Create, "sigs/"),
     grant(Right::Create, "points/"),
@@ -221,8 +225,8 @@ impl Purpose {
 }
 
 impl Right {
-    /// The right that a call needs; none for asking the time, and for giving up an upload of one's own, which fails
-    /// harmlessly.
+    /// The right that a call needs; none for asking the time. An upload of one's own that may not be given up is left to the
+    /// sweep.
     #[must_use]
     pub fn of(operation: Operation, mode: PutMode) -> Option<Self> {
         match operation {
@@ -231,7 +235,8 @@ impl Right {
             }
             Operation::List | Operation::Uploads => Some(Self::List),
             Operation::Get | Operation::Head | Operation::Thaw => Some(Self::Get),
-            Operation::Delete | Operation::Abort | Operation::AbortUpload => Some(Self::Delete),
+            Operation::Delete => Some(Self::Delete),
+            Operation::Abort | Operation::AbortUpload => Some(Self::Abort),
             Operation::Protect => Some(Self::Lock),
             Operation::Now => None,
         }
@@ -246,6 +251,7 @@ impl Right {
             Self::Create => "create",
             Self::Overwrite => "overwrite",
             Self::Delete => "delete",
+            Self::Abort => "give up uploads",
             Self::Lock => "lock",
         }
     }
@@ -304,6 +310,7 @@ mod tests {
         }
         assert_eq!(Role::having(Right::Delete, "points/a/b/c.json"), ["pruner"]);
         assert_eq!(Role::having(Right::Delete, "keys/e.c.age"), ["keeper"]);
+        assert_eq!(Role::having(Right::Abort, "keys/e.c.age"), ["pruner"]);
         assert!(Role::having(Right::Delete, "backstay-1.json").is_empty());
     }
 
