@@ -5,10 +5,12 @@ mod support;
 use backstay::ErrorKind;
 use backstay::aws::{Encryption, RolePolicy, S3Store, SetupStep};
 use backstay::doctor::Health;
+use backstay::store::{ListOptions, ObjectStore as _, Prefix};
 use backstay::vault::Role;
-use backstay_test_s3::{Bucket, Fault, Server};
+use backstay_test_s3::{Bucket, Fault, Op, Server};
 use backstay_test_servers::moto::Moto;
 use backstay_test_servers::s3::Versitygw;
+use futures_util::TryStreamExt as _;
 use support::own_s3;
 use support::s3::{Kind, boto, boto_by, builder, make};
 
@@ -205,6 +207,11 @@ async fn a_class_or_an_encryption_that_is_dropped_in_silence_is_a_risk() {
     let found = report.of("what is asked for").expect("it is told");
     assert!(found.health == Health::Risky && found.found.contains("class and the encryption"), "{report}");
     assert!(server.keys_in("drops").is_empty(), "the probe is left");
+    assert_eq!(
+        versions(&own_s3::open(&server, "honest").await).await,
+        0,
+        "a version of the probe is left, or its marker"
+    );
 
     // Neither does versitygw keep a class.
     let gateway = Versitygw::start();
@@ -236,4 +243,34 @@ async fn a_credential_that_may_not_look_is_told_the_right_that_it_takes() {
     server.fault(Fault::expired_token());
     let error = store.doctor().await.expect_err("nothing can be seen");
     assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("expired"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encryption_that_is_refused_is_critical_and_no_error() {
+    let server = Server::start();
+    server.create_bucket("acme", Bucket::versioned());
+    let store = own_s3::builder(&server, "acme", server.keys()).encryption(Encryption::s3());
+    let store = store.build().await.expect("it opens");
+    for code in ["KMS.DisabledException", "KMS.KMSInvalidStateException"] {
+        server.fault(Fault::error(400, code).on([Op::PutObject]));
+        let report = store.doctor().await.expect("it can be asked");
+        server.heal();
+        let found = report.of("what is asked for").unwrap_or_else(|| panic!("it is not told: {report}"));
+        assert!(found.health == Health::Critical && found.found.contains("enabled"), "{code}: {report}");
+    }
+    server.fault(Fault::status(403).on([Op::HeadObject]));
+    let report = store.doctor().await.expect("it can be asked");
+    assert_eq!(report.of("what is asked for").map(|found| found.health), Some(Health::Unknown), "{report}");
+    server.heal();
+    assert_eq!(versions(&store).await, 0, "a version of the probe is left");
+    // One that cannot be taken away is told.
+    server.fault(Fault::status(403).on([Op::DeleteObjects]));
+    let report = store.doctor().await.expect("it can be asked");
+    assert!(report.of("probe").is_some_and(|found| found.found.contains("doctor-probe-")), "{report}");
+}
+
+/// How many versions and markers lie in all of a bucket.
+async fn versions(store: &S3Store) -> usize {
+    let listed = store.list(&Prefix::all(), &ListOptions::versions()).try_collect::<Vec<_>>().await;
+    listed.expect("a listing").len()
 }

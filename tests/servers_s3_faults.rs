@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use backstay::aws::S3Store;
 use backstay::store::{
-    HeadOptions, ListEntry, ListOptions, Lock, ObjectStore, ObjectStoreExt as _, Prefix, PutOptions, Thaw,
+    HeadOptions, ListEntry, ListOptions, Lock, ObjectRef, ObjectStore, ObjectStoreExt as _, Prefix, PutOptions, Thaw,
 };
 use backstay::{Backstay, Clock as _, Depth, ErrorKind, Keep, Keyring, Sha256, SystemClock, Tier, Vault};
 use backstay_test_s3::{Bucket, Fault, Op, Server};
@@ -217,6 +217,13 @@ async fn what_is_changed_cut_or_short_on_the_way_back_is_never_taken_for_whole()
         assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unavailable | ErrorKind::Other), "{error:?}");
         server.heal();
     }
+    // What refuses to be read says nothing of what is there.
+    for (status, code) in [(400, "InvalidRequest"), (405, "MethodNotAllowed")] {
+        server.fault(Fault::error(status, code).on(Op::GetObject).under("items/"));
+        let error = restored(backstay.vault(), &point).await.expect_err("nothing can be read");
+        assert!(error.kind() != ErrorKind::Corrupt && error.to_string().contains(code), "{error:?}");
+        server.heal();
+    }
     // On the disk itself.
     let item = server.keys_in(BUCKET).into_iter().find(|key| key.starts_with("items/")).expect("an item");
     server.flip_stored(BUCKET, &item, 100);
@@ -322,4 +329,27 @@ async fn an_end_that_is_not_sure_is_told_so_and_frees_nothing() {
     server.remove_bucket(BUCKET);
     let error = store.abort_upload(&left[0]).await.expect_err("there is no such bucket");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+}
+
+/// A server may answer that it deleted some and was busy with others.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_was_too_busy_to_delete_is_asked_for_again() {
+    let server = server();
+    let store = open(&server, BUCKET).await;
+    let names: Vec<String> = (0..10).map(|n| format!("k/{n}")).collect();
+    server.put_empty(BUCKET, names.iter().cloned());
+    let what: Vec<ObjectRef> = names.iter().map(|name| key(name).into()).collect();
+    server.fault(Fault::busy_objects(4).on([Op::DeleteObjects]).first(2));
+    for outcome in store.delete(&what).await.expect("each is told") {
+        outcome.result.expect("it is deleted");
+    }
+    assert_eq!((server.keys_in(BUCKET).len(), server.calls(Op::DeleteObjects)), (0, 3));
+    server.heal();
+    server.put_empty(BUCKET, names.iter().cloned());
+    server.fault(Fault::busy_objects(1).on([Op::DeleteObjects]));
+    let told = store.delete(&what).await.expect("each is told");
+    let left: Vec<_> =
+        told.iter().filter_map(|outcome| outcome.result.as_ref().err()).map(|error| error.kind()).collect();
+    assert_eq!(left, [ErrorKind::Throttled]);
+    assert_eq!(server.keys_in(BUCKET), names[..1]);
 }

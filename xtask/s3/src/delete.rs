@@ -6,6 +6,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response};
 
 use crate::error::{Result, fail, precondition_failed};
+use crate::fault::What;
 use crate::object::NULL;
 use crate::service::Api;
 use crate::world::{Current, World};
@@ -55,13 +56,16 @@ impl Api {
         let mut world = self.0.world();
         world.bucket(&input.bucket)?;
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
-        for object in objects {
+        let busy = if let Some(What::BusyObjects(busy)) = call.fault { busy } else { 0 };
+        for (place, object) in objects.into_iter().enumerate() {
+            let is_busy = || fail(503, "SlowDown", "Please reduce your request rate.");
             let action = if object.version_id.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
             let rights = [Some(action), bypass.then_some("s3:BypassGovernanceRetention")];
             let outcome = rights
                 .into_iter()
                 .flatten()
                 .try_for_each(|action| world.authorize(&call, action, &input.bucket, &object.key))
+                .and_then(|()| if place < busy { Err(is_busy()) } else { Ok(()) })
                 .and_then(|()| world.delete(&input.bucket, &object.key, object.version_id.as_deref(), bypass));
             match outcome {
                 Ok(_) if quiet => {}

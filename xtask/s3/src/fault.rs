@@ -49,6 +49,7 @@ pub(crate) enum What {
     WrongChecksum,
     ShortPages(usize),
     IgnoreConditions,
+    BusyObjects(usize),
 }
 
 /// An error as it goes over the wire.
@@ -206,6 +207,12 @@ impl Fault {
     #[must_use]
     pub fn ignore_conditions() -> Self {
         Self::new(What::IgnoreConditions)
+    }
+
+    /// `DeleteObjects` does nothing to the first objects of a call, this many, and answers that it is busy with them.
+    #[must_use]
+    pub fn busy_objects(objects: usize) -> Self {
+        Self::new(What::BusyObjects(objects))
     }
 
     /// The call is done, and only its answer is lost or replaced. For errors, [`reset`](Self::reset) and

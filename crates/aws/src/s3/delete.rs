@@ -13,6 +13,9 @@ const DELETE: Call = Call { name: "delete", api: "DeleteObjects", right: "s3:Del
 const DELETE_VERSION: Call = Call { name: "delete", api: "DeleteObjects", right: "s3:DeleteObjectVersion" };
 /// So many go with one call.
 const BATCH: usize = 1000;
+/// What a server could not do at the moment, of a call that it answered, is asked for again so often: the SDK repeats calls
+/// that fail as a whole.
+const AGAIN: u32 = 3;
 
 /// The objects of an answer, by key and version.
 type Answers = HashMap<(String, Option<String>), Option<Told>>;
@@ -21,7 +24,7 @@ impl S3Store {
     pub(super) async fn delete_objects(&self, what: &[ObjectRef]) -> Result<Vec<DeleteOutcome>> {
         let mut outcomes = Vec::with_capacity(what.len());
         for batch in what.chunks(BATCH) {
-            match self.delete_batch(batch).await {
+            match self.delete_all(batch).await {
                 Ok(answers) => {
                     outcomes.extend(batch.iter().map(|object| {
                         let told = answers.get(&name(object));
@@ -40,6 +43,20 @@ impl S3Store {
             }
         }
         Ok(outcomes)
+    }
+
+    async fn delete_all(&self, batch: &[ObjectRef]) -> Result<Answers> {
+        let mut answers = self.delete_batch(batch).await?;
+        for _ in 0..AGAIN {
+            let is_busy =
+                |object: &&ObjectRef| matches!(answers.get(&name(object)), Some(Some(told)) if told.is_busy());
+            let again: Vec<ObjectRef> = batch.iter().filter(is_busy).cloned().collect();
+            if again.is_empty() {
+                break;
+            }
+            answers.extend(self.delete_batch(&again).await?);
+        }
+        Ok(answers)
     }
 
     async fn delete_batch(&self, batch: &[ObjectRef]) -> Result<Answers> {

@@ -8,7 +8,7 @@ use aws_sdk_s3::types::{
     ServerSideEncryption,
 };
 use backstay_core::doctor::DoctorReport;
-use backstay_core::store::{Key, ObjectStore as _, PutOptions};
+use backstay_core::store::{Key, ObjectRef, ObjectStore as _, PutOptions};
 use backstay_core::{ErrorKind, Result};
 use bytes::Bytes;
 
@@ -42,7 +42,7 @@ pub(super) use about;
 impl S3Store {
     /// Looks at how the bucket is set up: versions, encryption and its key, public access, locks, lifecycle, replication,
     /// policy. Where the store was told a class or an encryption it puts an empty object `doctor-probe-TIME`, looks whether
-    /// both were kept, and deletes it; else it changes nothing. What this credential may not see is told as unknown, with
+    /// both were kept, and deletes it for good; else it changes nothing. What this credential may not see is told as unknown, with
     /// the right that it takes.
     ///
     /// # Errors
@@ -111,13 +111,13 @@ impl S3Store {
         const WHAT: &str = "key";
         let found = self.0.connect.load().await?;
         let mut config = aws_sdk_kms::config::Builder::from(&found.config);
-        if let Some(endpoint) = &found.endpoint {
+        if let Some(endpoint) = self.0.connect.endpoint_of_all() {
             config = config.endpoint_url(endpoint);
         }
         let client = aws_sdk_kms::Client::from_conf(config.build());
         let told = client.describe_key().key_id(key).send().await;
         let told = match told.map_err(Told::of) {
-            Err(told) if told.kind() == ErrorKind::NotFound || told.is("NotFoundException") => {
+            Err(told) if told.is("NotFoundException") => {
                 report.critical(
                     WHAT,
                     format!("there is no key {key}"),
@@ -248,7 +248,7 @@ impl S3Store {
             return Ok(());
         }
         let key = Key::new(format!("doctor-probe-{}", self.now().await?.as_millisecond()))?;
-        match self.put(&key, Bytes::new(), &PutOptions::default()).await {
+        let probe = match self.put(&key, Bytes::new(), &PutOptions::default()).await {
             Err(error) if error.kind() == ErrorKind::Denied => {
                 report.unknown(
                     WHAT,
@@ -257,23 +257,30 @@ impl S3Store {
                 );
                 return Ok(());
             }
-            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unsupported) => {
+            // A conflict is that of a key which is disabled or goes to its end.
+            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::Conflict) => {
                 report.critical(
                     WHAT,
                     format!("the server refuses it: {error}"),
-                    "leave it out, or use a server that has it",
+                    "leave it out, use a server that has it, or put the key right: no backup gets through",
                 );
                 return Ok(());
             }
-            other => other?,
+            put => put?.version.map_or_else(|| key.clone().into(), |version| ObjectRef::version(key.clone(), version)),
         };
         let found = self.head_version(HEAD, &key, None).await;
-        for outcome in self.delete(&[key.clone().into()]).await? {
+        for outcome in self.delete(&[probe]).await? {
             if let Err(error) = outcome.result {
-                tracing::warn!(%key, %error, "the doctor's probe stays");
+                report.unknown("probe", format!("{key} stays: {error}"), "delete it, each of its versions");
             }
         }
-        let found = found?;
+        let found = match found {
+            Err(error) if error.kind() == ErrorKind::Denied => {
+                report.unknown(WHAT, "this credential may not look at a probe", "ask with one that may");
+                return Ok(());
+            }
+            found => found?,
+        };
         let mut lost = Vec::new();
         if class.is_some_and(|class| found.storage_class().map_or("STANDARD", |kept| kept.as_str()) != class) {
             lost.push("the storage class");
