@@ -10,9 +10,9 @@ use aws_sdk_sts::config::{Credentials, ProvideCredentials, SharedCredentialsProv
 use aws_types::service_config::ServiceConfigKey;
 use backstay_core::{Error, ErrorKind, Result, Secret};
 
-use crate::error::chain;
 #[cfg(feature = "s3")]
 use crate::error::{Call, Told};
+use crate::error::{chain, without_credential};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -185,10 +185,17 @@ impl Connect {
         Err(Error::new(ErrorKind::Invalid, message).operation(self.operation))
     }
 
+    /// The server that was named for all services: a private endpoint of Amazon's is for one.
+    pub(crate) fn endpoint_of_all(&self) -> Option<&str> {
+        let own = self.endpoint.as_ref().map(|url| url.expose().as_str());
+        own.filter(|url| !url.contains(".amazonaws."))
+    }
+
     /// Finds credential and region, and takes the roles on.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) without a region, [`Denied`](ErrorKind::Denied) without a credential.
+    /// [`Invalid`](ErrorKind::Invalid) without a region; [`Denied`](ErrorKind::Denied) without a credential, and
+    /// [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout) where who gives it cannot be asked.
     pub(crate) async fn load(&self) -> Result<Connected> {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .retry_config(retries(self.attempts))
@@ -225,8 +232,10 @@ impl Connect {
         }
         // Once now, so that what is wrong with it shows when the store is opened.
         let provider = config.credentials_provider().ok_or_else(|| self.no_credential())?;
-        let credentials =
-            provider.provide_credentials().await.map_err(|error| self.no_credential().because(chain(&error)))?;
+        let credentials = provider.provide_credentials().await.map_err(|error| match without_credential(&error) {
+            (ErrorKind::Denied, _) => self.no_credential().because(chain(&error)),
+            (kind, what) => Error::new(kind, what).operation(self.operation).because(chain(&error)).no_more_retries(),
+        })?;
         let account = credentials.account_id().map(|account| account.as_str().to_owned());
         Ok(Connected { config, endpoint, account })
     }

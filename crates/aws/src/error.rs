@@ -114,8 +114,8 @@ impl Told {
             _ => (ErrorKind::Invalid, "the request cannot be made"),
         });
         let source = error.into_source().ok();
-        if source.as_deref().is_some_and(|source| chain(source).contains("credential")) {
-            told.lost = Some((ErrorKind::Denied, "there is no credential"));
+        if let Some(source) = source.as_deref().filter(|source| chain(*source).contains("credential")) {
+            told.lost = Some(without_credential(source));
         }
         told.source = source;
         told
@@ -151,7 +151,7 @@ impl Told {
     /// Whether a server is there, and could not do it at this moment.
     #[cfg(feature = "s3")]
     pub(crate) fn is_busy(&self) -> bool {
-        self.lost.is_none() && matches!(self.kind(), ErrorKind::Throttled | ErrorKind::Unavailable)
+        self.lost.is_none() && self.kind().is_transient()
     }
 
     /// Whether the server gave this code. A HEAD has none.
@@ -171,7 +171,7 @@ impl Told {
         self.lost.is_none() && (self.status == 412 || self.is("PreconditionFailed"))
     }
 
-    /// Whether the version asked for is a delete marker.
+    /// Whether the version asked for, if one was, is a delete marker.
     #[cfg(feature = "s3")]
     pub(crate) fn is_marker(&self) -> bool {
         self.status == 405
@@ -322,6 +322,19 @@ fn element(body: &[u8], name: &str) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     let (_, rest) = text.split_once(&format!("<{name}>"))?;
     rest.split_once('<').map(|(value, _)| value.to_owned())
+}
+
+/// Why there is no credential to sign with: the SDK tells it by words alone.
+pub(crate) fn without_credential(error: &(dyn StdError + 'static)) -> (ErrorKind, &'static str) {
+    let said = chain(error);
+    let says = |words: &str| said.contains(words);
+    if says("timed out") || says("timeout") {
+        (ErrorKind::Timeout, "who gives the credential did not answer in time")
+    } else if says("dispatch failure") {
+        (ErrorKind::Unavailable, "who gives the credential cannot be reached")
+    } else {
+        (ErrorKind::Denied, "there is no credential")
+    }
 }
 
 /// Everything that a chain of errors says.

@@ -129,9 +129,8 @@ impl SecretsBuilder {
             return Ok(account.clone());
         }
         let mut config = aws_sdk_sts::config::Builder::from(&found.config);
-        // A server that is not Amazon's plays all of it; one of Amazon's private endpoints is for one service.
-        if let Some(own) = self.connect.endpoint.as_ref().filter(|url| !url.expose().contains(".amazonaws.")) {
-            config = config.endpoint_url(own.expose());
+        if let Some(endpoint) = self.connect.endpoint_of_all() {
+            config = config.endpoint_url(endpoint);
         }
         let identity = aws_sdk_sts::Client::from_conf(config.build()).get_caller_identity().send().await;
         let told = identity
