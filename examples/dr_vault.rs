@@ -6,7 +6,8 @@
 //! cargo run --features aws --example dr_vault    on the one that AWS_ENDPOINT_URL and the rest of the environment name
 //! ```
 //!
-//! It makes two buckets with the `aws` program, and ends non-zero if anything is not as it should be.
+//! It makes two buckets with the `aws` program, which stay with what is in them, and ends non-zero if anything is not as it
+//! should be.
 
 use std::error::Error;
 use std::process::{Command, ExitCode};
@@ -37,7 +38,7 @@ async fn story() -> Result<()> {
     let name = |what: &str| format!("backstay-{what}-{}", std::process::id());
     let (here, there) = (name("eu-west-1"), name("eu-central-1"));
     for bucket in [&here, &there] {
-        aws(&["s3api", "create-bucket", "--bucket", bucket])?;
+        aws(&["s3", "mb", &format!("s3://{bucket}")])?;
     }
 
     println!("1. A vault here, and a replica there with keys of its own");

@@ -5,7 +5,8 @@
 //! cargo run --features aws --example s3   on the one that AWS_ENDPOINT_URL, AWS_REGION and the rest of the environment name
 //! ```
 //!
-//! It makes a bucket of its own with the `aws` program, and ends non-zero if anything is not as it should be.
+//! It makes a bucket of its own with the `aws` program, which stays with all versions in it, and ends non-zero if anything is
+//! not as it should be.
 
 use std::error::Error;
 use std::process::{Command, ExitCode};
@@ -35,7 +36,7 @@ async fn story() -> Result<()> {
     let (data, back) = (folder.path().join("data"), folder.path().join("back"));
     tree::awkward(&data)?;
     let bucket = format!("backstay-{}", std::process::id());
-    aws(&["s3api", "create-bucket", "--bucket", &bucket])?;
+    aws(&["s3", "mb", &format!("s3://{bucket}")])?;
 
     println!("1. What the doctor says of a new bucket, and what the set-up would do");
     let store = S3Store::from_env(&bucket).await?;

@@ -1,9 +1,4 @@
-//! AWS for Backstay, a feature each:
-//!
-//! * `s3`: [`S3Store`], a bucket as a store; [`RolePolicy`], the least policy of each role; a doctor and a [set-up](SetupPlan)
-//!   for buckets.
-//! * `s3_versions`: [`VersionedObjects`], what others keep in a versioned bucket, such as Terraform's states.
-//! * `secrets`: [`Secrets`] of Secrets Manager, out into an encrypted vault and back.
+#![doc = include_str!("../README.md")]
 
 #[cfg(any(feature = "s3", feature = "secrets"))]
 mod connect;
