@@ -44,7 +44,8 @@ const NOW: Call = Call { name: "now", api: "HeadBucket", right: "s3:ListBucket" 
 ///   not, where the server tells no digest (MinIO, which is asked once) or may tell one that it kept of the source (a copy of
 ///   a copy), the caller streams.
 /// * **Retries** are its own: do not put a layer of them around it.
-/// * **Times** are the server's, to the second: of a put the moment of the answer.
+/// * **Times** are the server's, to the second: of a put the moment of the answer. Amazon dates what came in parts by when its
+///   upload began: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>.
 /// * **Versions and locks** are seen when it is opened if the credential may look, else as
 ///   [declared](S3Builder::versions).
 /// * **Listings** leave out what is no [`Key`], such as the empty objects `folder/` that consoles make.

@@ -21,6 +21,9 @@ use crate::store::{
 ///
 /// A read costs a listing of the key's versions besides. Listings pass all versions by, in bounded memory.
 ///
+/// The times are the store's, and some date an object by when its upload began. So take a moment before whoever did the damage
+/// got in, not just before it showed. A version of his that is read all the same is damage, which signatures tell.
+///
 /// ```
 /// use backstay_core::ErrorKind;
 /// use backstay_core::store::{HeadOptions, MemoryStore, ObjectStore, ObjectStoreExt};
