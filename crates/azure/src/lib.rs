@@ -6,6 +6,7 @@ mod connection_string;
 mod error;
 mod extra;
 mod shared_key;
+mod transport;
 mod wire;
 
 pub use blob::{BlobStore, BlobStoreBuilder, RoleDefinition};

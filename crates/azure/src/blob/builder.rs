@@ -9,6 +9,7 @@ use std::time::Duration;
 use backstay_core::clock::{Clock, Random, SystemClock, SystemRandom};
 use backstay_core::{Error, ErrorKind, Result, Secret};
 
+use self::connection::Connection;
 use super::copy::Source;
 use super::meta::CLASSES;
 use super::{BlobStore, Inner};
@@ -168,7 +169,7 @@ impl BlobStoreBuilder {
             (Some(endpoint), Some(credential)) => self.connect(endpoint, credential, &mut wrong),
             _ => None,
         };
-        let (Some((service, token, client_options)), Some(endpoint), Some(thaw_to), true) =
+        let (Some(Connection { service, token, client, client_options }), Some(endpoint), Some(thaw_to), true) =
             (made, endpoint, thaw_to, wrong.is_empty())
         else {
             return Err(Error::new(ErrorKind::Invalid, format!("the store cannot be built: {}", wrong.join("; ")))
@@ -184,6 +185,7 @@ impl BlobStoreBuilder {
             container,
             token,
             sources,
+            client,
             client_options,
             versions: self.versions,
             locks: self.locks,

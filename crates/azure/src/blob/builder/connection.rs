@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use azure_core::credentials::TokenCredential;
 use azure_core::http::policies::Policy;
-use azure_core::http::{ClientOptions, ExponentialRetryOptions, RetryOptions, Transport, Url};
+use azure_core::http::{ClientOptions, ExponentialRetryOptions, HttpClient, RetryOptions, Transport, Url};
 use azure_storage_blob::{BlobServiceClient, BlobServiceClientOptions};
 use backstay_core::Secret;
 use base64::Engine as _;
@@ -15,16 +15,25 @@ use super::BlobStoreBuilder;
 use crate::connect::{Credential, Kind};
 use crate::extra::AddExtra;
 use crate::shared_key::SharedKey;
+use crate::transport;
 use crate::wire::Wire;
 
+/// The way to the service.
+pub(super) struct Connection {
+    pub(super) service: BlobServiceClient,
+    /// Who we are in Entra ID, where we are anyone there.
+    pub(super) token: Option<Arc<dyn TokenCredential>>,
+    pub(super) client: Arc<dyn HttpClient>,
+    pub(super) client_options: ClientOptions,
+}
+
 impl BlobStoreBuilder {
-    #[expect(clippy::type_complexity, reason = "three parts of the one thing that is built")]
     pub(super) fn connect(
         &self,
         endpoint: &str,
         credential: &Credential,
         wrong: &mut Vec<String>,
-    ) -> Option<(BlobServiceClient, Option<Arc<dyn TokenCredential>>, ClientOptions)> {
+    ) -> Option<Connection> {
         let url = Url::parse(endpoint).ok()?;
         let token = credential.token(&url).unwrap_or_else(|error| {
             wrong.push(error);
@@ -53,17 +62,19 @@ impl BlobStoreBuilder {
             },
             _ => {}
         }
+        let client = transport::client().map_err(|error| wrong.push(crate::wire::causes(&error))).ok()?;
+        let wire = Wire::new(Arc::clone(&client), sas);
         let client_options = ClientOptions {
             per_call_policies: vec![Arc::new(AddExtra)],
             per_try_policies,
             retry: self.patience(),
-            transport: Some(Transport::new(Arc::new(Wire::new(sas)))),
+            transport: Some(Transport::new(Arc::new(wire))),
             ..ClientOptions::default()
         };
         let options =
             BlobServiceClientOptions { client_options: client_options.clone(), version: API_VERSION.to_owned() };
         match BlobServiceClient::new(url, token.clone(), Some(options)) {
-            Ok(service) => Some((service, token, client_options)),
+            Ok(service) => Some(Connection { service, token, client, client_options }),
             // What is wrong with the URL was told.
             Err(error) if wrong.is_empty() => {
                 wrong.push(crate::wire::causes(&error));
@@ -87,7 +98,7 @@ mod tests {
     use std::time::Duration;
 
     use azure_core::http::headers::Headers;
-    use azure_core::http::{AsyncRawResponse, HttpClient, Request, StatusCode};
+    use azure_core::http::{AsyncRawResponse, Request, StatusCode};
     use tokio::time::Instant;
 
     use super::*;
