@@ -6,6 +6,7 @@ mod connection_string;
 mod error;
 mod extra;
 mod shared_key;
+mod shell;
 mod transport;
 mod wire;
 
