@@ -80,7 +80,7 @@ impl BlobStoreBuilder {
         self
     }
 
-    /// The account keeps versions of blobs. Say so where it does: older contents are then listed, read and deleted by
+    /// The account keeps versions of blobs. Say so where it does: earlier contents are then listed, read and deleted by
     /// version, and a key that was overwritten or deleted can be read as of a time before.
     #[must_use]
     pub fn versions(mut self, there: bool) -> Self {
@@ -95,10 +95,10 @@ impl BlobStoreBuilder {
         self
     }
 
-    /// The access tier that archived objects are thawed to: `Hot` (if not said), `Cool` or `Cold`.
+    /// The class that archived objects are thawed to: `Hot` (if not said), `Cool` or `Cold`.
     #[must_use]
-    pub fn thaw_to(mut self, tier: impl Into<String>) -> Self {
-        self.thaw_to = tier.into();
+    pub fn thaw_to(mut self, class: impl Into<String>) -> Self {
+        self.thaw_to = class.into();
         self
     }
 
