@@ -5,13 +5,13 @@
 //! AZURE_STORAGE_CONNECTION_STRING=... AZURE_CONTAINER=backups cargo run --features azure --example azure
 //! ```
 //!
-//! In the container it leaves a vault of one point.
+//! In the container it leaves a vault of one point, under a prefix of its own.
 
 use std::error::Error;
 
 use backstay::azure::BlobStore;
 use backstay::doctor::Health;
-use backstay::store::Prefix;
+use backstay::store::{ObjectStore, ObjectStoreExt, Prefix};
 use backstay::vault::Role;
 use backstay::{Backstay, Depth, Directory, ErrorKind, Keep, Keyring, Secret, Tier, Vault};
 use backstay_test_servers::azure::Azurite;
@@ -40,12 +40,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // What a backup host has to be allowed: to add, and to see names. And what Azure cannot say.
     let account =
         "/subscriptions/SUBSCRIPTION/resourceGroups/GROUP/providers/Microsoft.Storage/storageAccounts/ACCOUNT";
-    println!("{}\n", store.role_definition(Role::Writer, account, &Prefix::all())?);
+    // One container holds many vaults, each under its prefix.
+    let prefix = Prefix::new(format!("shop-{}-{}/", store.now().await?.as_millisecond(), std::process::id()))?;
+    println!("{}\n", store.role_definition(Role::Writer, account, &prefix)?);
 
     let (files, target) = (tempfile::tempdir()?, tempfile::tempdir()?);
     std::fs::write(files.path().join("orders.csv"), "1,an anchor\n2,a line\n".repeat(500_000))?;
     let keyring = Keyring::generate()?;
-    let vault = Vault::create(store.clone()).keyring(&keyring).build().await?;
+    let place = || store.clone().prefixed(prefix.clone());
+    let vault = Vault::create(place()?).keyring(&keyring).build().await?;
     let backstay = Backstay::builder("shop", vault)
         .export("files", Directory::new(files.path()))
         .tier(Tier::new("daily").keep(Keep::daily(30)))
@@ -54,7 +57,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let proof = backstay.verify(&point.id).depth(Depth::Decoded).await?;
     println!("{} is proved to the depth {:?}", point.id, proof.reached.ok_or("nothing was proved")?);
 
-    let reader = Vault::open_read_only(store.clone()).keyring(&keyring).build().await?;
+    let reader = Vault::open_read_only(place()?).keyring(&keyring).build().await?;
     let plan = reader.restore(&point.id).into(Directory::new(target.path().join("back"))).plan().await?;
     println!("{plan}");
     plan.apply().await?;
@@ -64,9 +67,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // A vault is made once: whoever comes second is told, and changes nothing.
-    let second = Vault::create(store).keyring(&Keyring::generate()?).build().await;
+    let second = Vault::create(place()?).keyring(&Keyring::generate()?).build().await;
     match second.map_err(|error| error.kind()) {
-        Err(ErrorKind::AlreadyExists) => println!("\nthe container holds a vault, and a second one was refused"),
+        Err(ErrorKind::AlreadyExists) => println!("\nthe place holds a vault, and a second one was refused"),
         other => return Err(format!("a second vault was answered with {other:?}").into()),
     }
     drop(emulator);

@@ -331,7 +331,15 @@ async fn on_a_fake_the_doctor_tells_what_it_may_not_see_and_leaves_nothing() {
     assert_eq!(health(&report, "immutability"), Some(Health::Missing), "{report}");
     assert!(fake.account().take_requests().iter().all(|request| request.method != "PUT"), "a probe was put");
     plain.put(&key("a"), Bytes::new(), &archived).await.expect("room");
-    assert_eq!(health(&plain.doctor().await, "tier"), Some(Health::Risky));
+    assert_eq!(health(&plain.doctor().await, "class"), Some(Health::Risky));
+
+    // What mends it is pasted into a shell.
+    let text = format!("AccountName=it's $1;BlobEndpoint={};SharedAccessSignature=sv=1&sig=good", fake.url(""));
+    let named =
+        BlobStore::from_connection_string(&backstay::Secret::new(text), "vault").build().expect("it is well said");
+    let report = named.doctor().await;
+    let told = report.to_string();
+    assert!(told.contains(r"--account-name 'it'\''s $1' --enable-versioning true"), "{told}");
 }
 
 #[tokio::test]

@@ -3,12 +3,15 @@
 
 mod azure_fake;
 
+use std::time::Duration;
+
 use azure_fake::{Account, AzureFake, Fault};
-use backstay::ErrorKind;
 use backstay::azure::BlobStore;
 use backstay::store::{
     HeadOptions, Key, ListOptions, Lock, ObjectStore, ObjectStoreExt, Prefix, PutOptions, Upload, UploadRef,
 };
+use backstay::{Backstay, Budget, ErrorKind, Keep, Keyring, Limits, Tier, Vault};
+use backstay_testkit::mock::MockExporter;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 
@@ -80,7 +83,8 @@ async fn giving_an_upload_up_touches_no_blob() {
     store.put_new(&key("empty"), "").await.expect("room");
     drop(staged(&store, "left", "ours").await);
     let left: Vec<UploadRef> = store.uploads(&Prefix::all()).try_collect().await.expect("a listing");
-    assert_eq!(left.iter().map(|upload| upload.key.as_str()).collect::<Vec<_>>(), ["left"]);
+    let told: Vec<_> = left.iter().map(|upload| (upload.key.as_str(), upload.started)).collect();
+    assert_eq!(told, [("left", None)], "the service does not tell when blocks came");
     fake.account().faults.push_back(Fault::Status(404, "ContainerNotFound"));
     let error = store.abort_upload(&left[0]).await.expect_err("the container is gone");
     assert_eq!(error.kind(), ErrorKind::NotFound);
@@ -94,12 +98,47 @@ async fn giving_an_upload_up_touches_no_blob() {
     assert!(kept.is_empty(), "the empty blob is kept as an older version: {kept:?}");
 }
 
+/// What may have begun just now is nobody's to end: the service lets it go by itself.
+#[tokio::test]
+async fn a_sweep_leaves_an_upload_of_which_nobody_knows_when_it_began() {
+    let fake = AzureFake::start(Account::default());
+    let store = fake.store().build().expect("well described");
+    let keyring = Keyring::generate().expect("fresh keys fit");
+    let program = |vault| {
+        let tier = Tier::new("daily").keep(Keep::last(2));
+        Backstay::builder("shop", vault).export("db", MockExporter::new([("rows", "1,2")])).tier(tier).build()
+    };
+    let vault = Vault::create(store.clone()).keyring(&keyring).build().await.expect("made");
+    program(vault).expect("well formed").backup("daily").await.expect("a backup");
+    let name = "items/shop/daily/20261120t064200z-abcdefgh/abcdefgh/000000-db.zst.age";
+    let living = staged(&store, name, "ours").await;
+
+    // Whatever has a time is too old for it.
+    let mut limits = Limits::default();
+    limits.longest_run = Duration::ZERO;
+    let vault = Vault::open(store.clone()).keyring(&keyring).budget(Budget::new(limits)).build().await.expect("opened");
+    let plan = program(vault).expect("well formed").sweep().grace(Duration::ZERO).plan().await.expect("a plan");
+    assert!(plan.uploads.is_empty(), "{plan}");
+    assert_eq!(plan.apply().await.expect("a sweep").uploads, 0);
+    living.complete().await.expect("its blocks are there");
+}
+
+#[tokio::test]
+async fn a_listing_that_does_not_tell_when_a_blob_was_put_fails_by_its_name() {
+    let fake = AzureFake::start(Account { untimed: true, ..Account::default() });
+    let store = fake.store().build().expect("well described");
+    store.put_new(&key("a"), "x").await.expect("room");
+    let listed = store.list(&Prefix::all(), &ListOptions::default()).try_collect::<Vec<_>>().await;
+    let error = listed.expect_err("nothing can be decided on it");
+    assert!(error.kind() == ErrorKind::Other && error.to_string().contains("key: a"), "{error}");
+}
+
 #[tokio::test]
 async fn a_lock_a_hold_and_a_tier_are_there_from_the_first_moment() {
     let fake = AzureFake::start(Account { locks: true, ..Account::default() });
     let store = fake.store().locks(true).build().expect("well described");
     let mut options = PutOptions::default();
-    let mut lock = Lock::until(store.now().await.expect("a time") + std::time::Duration::from_millis(600_500));
+    let mut lock = Lock::until(store.now().await.expect("a time") + Duration::from_millis(600_500));
     lock.hold = true;
     (options.lock, options.class) = (Some(lock), Some("Cool".to_owned()));
     options.tags.insert("of".to_owned(), "a tier".to_owned());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use backstay::engine::SweepAction;
 use backstay::store::{ObjectStore, Operation, Prefix};
-use backstay::{Backstay, ErrorKind, Keyring, LocalStore, PointId, Vault};
+use backstay::{Backstay, Budget, ErrorKind, Keyring, Limits, LocalStore, PointId, Vault};
 use backstay_testkit::fault::{Fault, FaultyStore, Rule};
 use futures_util::TryStreamExt;
 use support::dead::{DEAD, TEXT, begin, died_at, of, sweep};
@@ -137,6 +137,22 @@ async fn uploads_that_nobody_finishes_are_aborted_under_every_key() {
     let read: backstay::engine::SweepPlan =
         serde_json::from_str(&serde_json::to_string(&plan).expect("JSON")).expect("a plan");
     assert_eq!(read.to_string(), plan.to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_for_the_platform_end_no_upload_before_a_sweep_would() {
+    let world = World::new(3).await;
+    for (longest_run, days) in [(7 * DAY, 8), (20 * DAY + Duration::from_secs(1), 22)] {
+        let mut limits = Limits::default();
+        limits.longest_run = longest_run;
+        let vault = Vault::open(world.store.clone()).keyring(&world.keyring).clock(world.clock.clone());
+        let vault = vault.budget(Budget::inline(limits)).build().await.expect("it opens");
+        let rules = program(vault, exporter(&[("rows", TEXT)])).lifecycle().s3().expect("rules").json;
+        let ends =
+            rules["Rules"].as_array().expect("some").iter().find(|rule| rule["ID"] == "backstay-prod-eu-daily-ends");
+        let ends = &ends.expect("its uploads end")["AbortIncompleteMultipartUpload"];
+        assert_eq!(ends["DaysAfterInitiation"], days, "{rules}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,6 +17,8 @@ pub struct Account {
     /// Lists backwards.
     pub out_of_order: bool,
     pub soft_delete: bool,
+    /// Tells no times in its listings.
+    pub untimed: bool,
     /// Knows no place to begin a listing at.
     pub old: bool,
     /// Lists no more than this at once.

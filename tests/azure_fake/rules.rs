@@ -333,12 +333,15 @@ impl Account {
                     }
                     true => format!("<VersionId>{}</VersionId>", version.id),
                 };
+                let modified = match self.untimed {
+                    false => format!("<Last-Modified>{}</Last-Modified>", date(version.modified)),
+                    true => String::new(),
+                };
                 let _ = write!(
                     lines,
-                    "<Blob><Name>{}</Name>{id}<Properties><Last-Modified>{}</Last-Modified><Etag>{}</Etag><Content-Length>{}\
-                     </Content-Length><AccessTier>{}</AccessTier></Properties></Blob>",
+                    "<Blob><Name>{}</Name>{id}<Properties>{modified}<Etag>{}</Etag><Content-Length>{}</Content-Length>\
+                     <AccessTier>{}</AccessTier></Properties></Blob>",
                     escaped(name),
-                    date(version.modified),
                     version.etag(),
                     version.size(),
                     version.tier
@@ -348,11 +351,10 @@ impl Account {
         if include.contains("uncommittedblobs") {
             let staged = self.blocks.keys().filter_map(|name| name.strip_prefix(&container));
             for name in staged.filter(|name| name.starts_with(prefix)) {
-                let now = date(SystemClock.now());
+                // As the service does: no time and no etag.
                 let _ = write!(
                     lines,
-                    "<Blob><Name>{}</Name><Properties><Last-Modified>{now}</Last-Modified><Content-Length>0</Content-Length>\
-                     </Properties></Blob>",
+                    "<Blob><Name>{}</Name><Properties><Content-Length>0</Content-Length></Properties></Blob>",
                     escaped(name)
                 );
             }

@@ -6,6 +6,8 @@ mod connection_string;
 mod error;
 mod extra;
 mod shared_key;
+mod shell;
+mod transport;
 mod wire;
 
 pub use blob::{BlobStore, BlobStoreBuilder, RoleDefinition};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
-use azure_core::http::{AsyncRawResponse, HttpClient, HttpClientOptions, Request, new_http_client};
+use azure_core::http::{AsyncRawResponse, HttpClient, Request};
 use backstay_core::Secret;
 use futures_util::TryStreamExt as _;
 
@@ -19,9 +19,8 @@ pub(crate) struct Wire {
 
 impl Wire {
     /// With a SAS, or without one.
-    pub(crate) fn new(sas: Option<Secret<String>>) -> Self {
-        // What is compressed is the vault's business.
-        Self { client: new_http_client(Some(HttpClientOptions { automatic_decompression: false })), sas }
+    pub(crate) fn new(client: Arc<dyn HttpClient>, sas: Option<Secret<String>>) -> Self {
+        Self { client, sas }
     }
 }
 
@@ -91,6 +90,10 @@ fn without_queries(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn wire() -> Wire {
+        Wire::new(crate::transport::client().unwrap(), Some(Secret::new("sig=SECRET".to_owned())))
+    }
+
     #[test]
     fn queries_go_and_the_rest_stays() {
         let table = [
@@ -106,16 +109,15 @@ mod tests {
 
     #[tokio::test]
     async fn an_error_leaves_without_the_url_that_it_is_about() {
-        let wire = Wire::new(Some(Secret::new("sig=SECRET".to_owned())));
         // Nobody listens there.
         let request = Request::new("http://127.0.0.1:1/box?comp=list".parse().unwrap(), azure_core::http::Method::Get);
-        let error = wire.execute_request(&request).await.err().unwrap();
+        let error = wire().execute_request(&request).await.err().unwrap();
         assert!(matches!(error.kind(), ErrorKind::Connection));
         assert!(!format!("{error:?} {error}").contains("SECRET"), "{error:?}");
     }
 
     #[test]
     fn a_sas_is_in_no_debug() {
-        assert!(!format!("{:?}", Wire::new(Some(Secret::new("sig=SECRET".to_owned())))).contains("SECRET"));
+        assert!(!format!("{:?}", wire()).contains("SECRET"));
     }
 }

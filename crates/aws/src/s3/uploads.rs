@@ -7,7 +7,7 @@ use backstay_core::Result;
 use backstay_core::store::{BoxStream, Key, Prefix, UploadRef};
 use futures_util::{TryStreamExt as _, stream};
 
-use super::head::moment;
+use super::answer::time;
 use super::store::{S3Store, to};
 use crate::error::{Call, Told};
 
@@ -47,7 +47,7 @@ impl S3Store {
         for upload in page.uploads() {
             // What is no key is nobody's of ours.
             if let (Ok(key), Some(id)) = (Key::new(name(upload.key())?), upload.upload_id()) {
-                found.push_back(UploadRef::new(key, id, moment(upload.initiated())));
+                found.push_back(UploadRef::new(key, id, upload.initiated().copied().and_then(time)));
             }
         }
         let next = match (page.is_truncated(), page.next_key_marker()) {

@@ -1,6 +1,7 @@
 //! Copies on the service's side: it reads the source by itself.
 
 use std::fmt;
+use std::sync::Arc;
 
 use azure_core::credentials::TokenRequestOptions;
 use azure_core::http::{RequestContent, Url};
@@ -147,9 +148,8 @@ impl BlobStore {
         let mut options = self.0.client_options.clone();
         // A key of ours is none at the source.
         options.per_try_policies.clear();
-        options.transport = Some(azure_core::http::Transport::new(std::sync::Arc::new(Wire::new(
-            known.map(|source| source.sas.clone()),
-        ))));
+        let wire = Wire::new(Arc::clone(&self.0.client), known.map(|source| source.sas.clone()));
+        options.transport = Some(azure_core::http::Transport::new(Arc::new(wire)));
         let token = if known.is_some() { None } else { self.0.token.clone() };
         if known.is_none() && token.is_none() {
             return Ok(None);

@@ -13,13 +13,14 @@ use super::put::expiry;
 use super::unfinished::of_etag;
 use super::{BlobStore, told};
 use crate::error::is_status;
+use crate::shell::word;
 
 /// How long the probe's lock would hold if it did, and nobody could lift it.
 const PROBE_LOCK: std::time::Duration = std::time::Duration::from_secs(60);
 
 impl BlobStore {
     /// Looks at the set-up: whether the container answers, who may read it, versions, soft delete, immutability, the order of
-    /// listings, the default tier. What the credential may not see is unknown, with the right that is missing.
+    /// listings, the class that objects get. What the credential may not see is unknown, with the right that is missing.
     ///
     /// Only one thing is written: where [`locks`](super::BlobStoreBuilder::locks) was said, a blob under `backstay-doctor/`
     /// is locked for a minute in the mode that can be lifted, a delete of it is tried, and it is removed. An account that
@@ -66,7 +67,11 @@ impl BlobStore {
             Some(level) => report.risky(
                 "public access",
                 format!("everybody may read it: {level}"),
-                format!("az storage container set-permission --name {} --public-access off", self.0.container_name),
+                format!(
+                    "az storage container set-permission --account-name {} --name {} --public-access off",
+                    word(&self.0.account),
+                    word(&self.0.container_name)
+                ),
             ),
         }
         Some(headers)
@@ -76,7 +81,7 @@ impl BlobStore {
         let fix = format!(
             "az storage account blob-service-properties update --account-name {} --enable-delete-retention true \
              --delete-retention-days 14",
-            self.0.account
+            word(&self.0.account)
         );
         let found = match self.0.service.get_properties(None).await {
             Ok(answer) => answer.into_model().map_err(|error| told(&error)),
@@ -115,11 +120,11 @@ impl BlobStore {
         report.fine("account", format!("{kind}, {sku}"));
     }
 
-    /// What one blob shows: whether it has a version, and which tier it got by itself.
+    /// What one blob shows: whether it has a version, and which class it got.
     async fn blobs(&self, report: &mut DoctorReport) {
         let fix = format!(
             "az storage account blob-service-properties update --account-name {} --enable-versioning true",
-            self.0.account
+            word(&self.0.account)
         );
         let first = match self.list(&Prefix::all(), &ListOptions::default()).try_next().await {
             Ok(Some(ListEntry::Object(first))) => first,
@@ -135,26 +140,24 @@ impl BlobStore {
             Err(error) => return report.unknown("versions", error.to_string(), "allow reading blobs"),
         };
         match (version, self.0.versions) {
-            (true, true) => report.fine("versions", "kept"),
+            (true, true) => report.fine("versions", "kept: what is overwritten or deleted can be brought back"),
             (true, false) => report.missing(
                 "versions",
                 "the account keeps them, and the store was not told",
                 "say versions(true) to the builder, so that deletes take them too",
             ),
-            (false, true) => {
-                report.risky("versions", "the store was told of versions, and the oldest blob has none", fix)
-            }
-            (false, false) => report.missing("versions", "off: an overwrite or a delete loses what was there", fix),
+            (false, true) => report.risky("versions", "the store was told of versions, and a blob has none", fix),
+            (false, false) => report.missing("versions", "not kept: who may put or delete destroys for good", fix),
         }
         if let Ok((meta, _)) = head {
             match meta.class.as_deref() {
                 Some("Archive") => report.risky(
-                    "tier",
+                    "class",
                     format!("{} is archived: reading it takes hours", meta.key),
                     "let only items/ be moved to Archive by lifecycle rules",
                 ),
-                Some(tier) => report.fine("tier", tier.to_owned()),
-                None => report.fine("tier", "the account has one"),
+                Some(class) => report.fine("class", class),
+                None => report.fine("class", "the account's own"),
             }
         }
     }
@@ -164,7 +167,8 @@ impl BlobStore {
         let what = "immutability";
         let fix = format!(
             "az storage container-rm migrate-vlw --storage-account {} --name {}",
-            self.0.account, self.0.container_name
+            word(&self.0.account),
+            word(&self.0.container_name)
         );
         let flag = flags.and_then(|flags| header(flags, "x-ms-immutable-storage-with-versioning-enabled"));
         let told_on = flag.is_some_and(|flag| flag.eq_ignore_ascii_case("true"));

@@ -10,7 +10,8 @@ use backstay_core::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
-use super::{BlobStore, page, told};
+use super::page::{self, Line};
+use super::{BlobStore, told};
 use crate::error::is_status;
 use crate::extra::Extra;
 
@@ -73,6 +74,18 @@ impl Listing {
     }
 
     pub(super) fn entries(self) -> BoxStream<'static, Result<ListEntry>> {
+        let listing = self.again();
+        let entries = self.lines().map(move |line| match line? {
+            Line::Entry(entry) => Ok(entry),
+            Line::Blocks(key) => {
+                let error = Error::new(ErrorKind::Other, "the service did not tell when the blob was put");
+                Err(listing.placed(error).with("key", key))
+            }
+        });
+        entries.boxed()
+    }
+
+    pub(super) fn lines(self) -> BoxStream<'static, Result<Line>> {
         let walk = Walk {
             done: self.is_empty(),
             listing: self,
@@ -126,18 +139,20 @@ impl Listing {
     }
 
     /// Whether a line comes after the place to start after.
-    fn wants(&self, entry: &ListEntry) -> BoxFuture<'static, Result<bool>> {
+    fn wants(&self, line: &Line) -> BoxFuture<'static, Result<bool>> {
         let Some(after) = self.options.start_after.clone() else { return std::future::ready(Ok(true)).boxed() };
-        match entry {
+        match line {
             // It begins before, and may go on after it.
-            ListEntry::Folder(folder) if after.starts_with(folder.as_str()) && after != folder.as_str() => {
+            Line::Entry(ListEntry::Folder(folder))
+                if after.starts_with(folder.as_str()) && after != folder.as_str() =>
+            {
                 let mut inside = Self { prefix: folder.clone(), ..self.again() };
                 inside.options.folders = false;
                 let mut rest = inside.entries();
                 async move { Ok(rest.next().await.transpose()?.is_some()) }.boxed()
             }
-            ListEntry::Folder(folder) => std::future::ready(Ok(folder.as_str() >= after.as_str())).boxed(),
-            entry => std::future::ready(Ok(page::name(entry) > after.as_str())).boxed(),
+            Line::Entry(ListEntry::Folder(folder)) => std::future::ready(Ok(folder.as_str() >= after.as_str())).boxed(),
+            line => std::future::ready(Ok(line.name() > after.as_str())).boxed(),
         }
     }
 
@@ -155,7 +170,7 @@ impl Listing {
 
 impl Walk {
     /// The lines of the next page; none at the end.
-    async fn next(&mut self) -> Result<Option<Vec<ListEntry>>> {
+    async fn next(&mut self) -> Result<Option<Vec<Line>>> {
         if self.done {
             return Ok(None);
         }
@@ -166,21 +181,21 @@ impl Walk {
             return Ok(Some(last));
         };
         let mut lines = Vec::new();
-        for entry in page::read(&body)? {
-            self.in_order(&entry)?;
-            if !self.listing.wants(&entry).await? {
+        for line in page::read(&body)? {
+            self.in_order(&line)?;
+            if !self.listing.wants(&line).await? {
                 continue;
             }
-            match entry {
-                ListEntry::Object(meta) if self.listing.options.versions => {
+            match line {
+                Line::Entry(ListEntry::Object(meta)) if self.listing.options.versions => {
                     if self.versions.first().is_some_and(|before| before.key != meta.key) {
                         self.flush(&mut lines);
                     }
                     self.versions.push(meta);
                 }
-                entry => {
+                line => {
                     self.flush(&mut lines);
-                    lines.push(entry);
+                    lines.push(line);
                 }
             }
         }
@@ -212,8 +227,8 @@ impl Walk {
     }
 
     /// Refuses a listing that jumps back: what is decided on it would be wrong.
-    fn in_order(&mut self, entry: &ListEntry) -> Result<()> {
-        let name = page::name(entry);
+    fn in_order(&mut self, line: &Line) -> Result<()> {
+        let name = line.name();
         let repeats = self.listing.options.versions && self.last.as_deref() == Some(name);
         if self.last.as_deref().is_some_and(|last| last >= name) && !repeats {
             return Err(Error::new(ErrorKind::Unsupported, "the account does not list in the order of bytes")
@@ -226,9 +241,9 @@ impl Walk {
     }
 
     /// Hands the versions of a key on, the newest first. Their ids are times.
-    fn flush(&mut self, lines: &mut Vec<ListEntry>) {
+    fn flush(&mut self, lines: &mut Vec<Line>) {
         let mut versions = std::mem::take(&mut self.versions);
         versions.sort_by(|a, b| b.version.cmp(&a.version));
-        lines.extend(versions.into_iter().map(ListEntry::Object));
+        lines.extend(versions.into_iter().map(ListEntry::Object).map(Line::Entry));
     }
 }

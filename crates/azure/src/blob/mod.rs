@@ -22,6 +22,7 @@ use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
+use azure_core::http::HttpClient;
 use azure_storage_blob::{BlobClient, BlobContainerClient, BlobServiceClient};
 use backstay_core::clock::{Clock, Random};
 use backstay_core::store::{
@@ -76,6 +77,8 @@ struct Inner {
     /// Who we are in Entra ID, where we are anyone there.
     token: Option<Arc<dyn TokenCredential>>,
     sources: Vec<copy::Source>,
+    /// One for all calls, so that they share its connections.
+    client: Arc<dyn HttpClient>,
     client_options: azure_core::http::ClientOptions,
     versions: bool,
     locks: bool,

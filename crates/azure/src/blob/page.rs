@@ -54,7 +54,8 @@ struct Name {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Properties {
-    #[serde(rename = "Last-Modified")]
+    /// Not told of blocks that nobody committed.
+    #[serde(rename = "Last-Modified", default)]
     last_modified: String,
     etag: Option<String>,
     #[serde(rename = "Content-Length", default)]
@@ -65,29 +66,42 @@ struct Properties {
     legal_hold: Option<bool>,
 }
 
+/// One line of a page.
+#[derive(Debug)]
+pub(super) enum Line {
+    Entry(ListEntry),
+    /// Blocks without a blob, and without a word of when they came.
+    Blocks(Key),
+}
+
 /// The lines of a page in the order of their names; what is no key of ours is left out.
-pub(super) fn read(body: &[u8]) -> Result<Vec<ListEntry>> {
+pub(super) fn read(body: &[u8]) -> Result<Vec<Line>> {
     let page: Page = xml::from_xml(body).map_err(|error| {
         Error::new(ErrorKind::Other, "the listing cannot be understood").because(crate::wire::causes(&error))
     })?;
-    let mut entries = Vec::with_capacity(page.blobs.entries.len());
+    let mut lines = Vec::with_capacity(page.blobs.entries.len());
     for entry in page.blobs.entries {
         match entry {
-            Entry::Blob(blob) => entries.extend(blob.line()?.map(ListEntry::Object)),
-            Entry::BlobPrefix(folder) => entries.extend(Prefix::new(folder.name.read()?).ok().map(ListEntry::Folder)),
+            Entry::Blob(blob) => lines.extend(blob.line()?),
+            Entry::BlobPrefix(folder) => {
+                lines.extend(Prefix::new(folder.name.read()?).ok().map(ListEntry::Folder).map(Line::Entry));
+            }
         }
     }
     // Blobs and folders may stand apart. Versions of one blob keep their order.
-    entries.sort_by(|a, b| name(a).cmp(name(b)));
-    Ok(entries)
+    lines.sort_by(|a, b| a.name().cmp(b.name()));
+    Ok(lines)
 }
 
-/// The name that a line is sorted by.
-pub(super) fn name(entry: &ListEntry) -> &str {
-    match entry {
-        ListEntry::Object(meta) => meta.key.as_str(),
-        ListEntry::Folder(folder) => folder.as_str(),
-        _ => "",
+impl Line {
+    /// The name that it is sorted by.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Entry(ListEntry::Object(meta)) => meta.key.as_str(),
+            Self::Entry(ListEntry::Folder(folder)) => folder.as_str(),
+            Self::Entry(_) => "",
+            Self::Blocks(key) => key.as_str(),
+        }
     }
 }
 
@@ -104,7 +118,7 @@ impl Name {
 }
 
 impl Blob {
-    fn line(self) -> Result<Option<ObjectMeta>> {
+    fn line(self) -> Result<Option<Line>> {
         let name = self.name.read()?;
         let Ok(key) = Key::new(name.clone()) else {
             tracing::debug!(name, "a blob whose name is no key is left out");
@@ -114,6 +128,9 @@ impl Blob {
             return Ok(None);
         }
         let told = self.properties;
+        if told.last_modified.is_empty() {
+            return Ok(Some(Line::Blocks(key)));
+        }
         let mut line = ObjectMeta::new(key, told.content_length, meta::time(&told.last_modified)?);
         line.etag = told.etag.filter(|etag| !etag.is_empty()).map(|etag| bare(&etag).to_owned());
         line.latest = self.version_id.is_none() || self.is_current_version == Some(true);
@@ -122,7 +139,7 @@ impl Blob {
         let until = told.immutability_policy_until_date.filter(|until| !until.is_empty());
         let until = until.map(|until| meta::time(&until)).transpose()?;
         line.lock = meta::lock(until, told.immutability_policy_mode.as_deref(), told.legal_hold == Some(true));
-        Ok(Some(line))
+        Ok(Some(Line::Entry(ListEntry::Object(line))))
     }
 }
 
@@ -143,11 +160,14 @@ mod tests {
 <Blob><Name>gone</Name><Deleted>true</Deleted><Properties><Last-Modified>Sat, 28 Nov 2026 20:24:12 GMT</Last-Modified>
 </Properties></Blob>
 <Blob><Name>no//key</Name><Properties><Last-Modified>Sat, 28 Nov 2026 20:24:12 GMT</Last-Modified></Properties></Blob>
+<Blob><Name>staged</Name><Properties><Content-Length>0</Content-Length><BlobType>BlockBlob</BlobType></Properties></Blob>
 <BlobPrefix><Name>a/</Name></BlobPrefix></Blobs><NextMarker /></EnumerationResults>"#;
-        let entries = read(page).unwrap();
-        assert_eq!(entries.iter().map(name).collect::<Vec<_>>(), ["a/", "a\u{fffe}", "b & c"]);
-        let [_, ListEntry::Object(version), ListEntry::Object(locked)] = entries.as_slice() else {
-            panic!("{entries:?}")
+        let lines = read(page).unwrap();
+        assert_eq!(lines.iter().map(Line::name).collect::<Vec<_>>(), ["a/", "a\u{fffe}", "b & c", "staged"]);
+        let [_, Line::Entry(ListEntry::Object(version)), Line::Entry(ListEntry::Object(locked)), Line::Blocks(_)] =
+            lines.as_slice()
+        else {
+            panic!("{lines:?}")
         };
         assert!(version.latest && version.version == Some(VersionId("2026".to_owned())));
         assert!(locked.size == 5 && locked.class.as_deref() == Some("Cool") && locked.etag.as_deref() == Some("0x8D"));

@@ -11,11 +11,13 @@ use backstay_core::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use super::BlobStore;
+use crate::shell::word;
 
 const BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs";
 const PATH: &str = "@Resource[Microsoft.Storage/storageAccounts/blobServices/containers/blobs:path]";
 
-/// Rights of one role of a vault over a container. `Display` prints the two commands that give them.
+/// Rights of one role of a vault over a container. `Display` prints the two commands that give them, each part quoted for a
+/// shell.
 ///
 /// ```
 /// use backstay_azure::{BlobStore, Credential};
@@ -25,6 +27,7 @@ const PATH: &str = "@Resource[Microsoft.Storage/storageAccounts/blobServices/con
 /// let store = BlobStore::builder("acmebackups", "vault").credential(Credential::azure_cli()).build()?;
 /// let account = "/subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/acmebackups";
 /// let writer = store.role_definition(Role::Writer, account, &Prefix::all())?;
+/// assert_eq!(writer.name, "Backstay writer of vault in acmebackups");
 /// assert!(!writer.definition.contains("blobs/delete"));
 /// assert!(writer.cannot.iter().any(|gap| gap.contains("overwrite")));
 /// # Ok::<(), backstay_core::Error>(())
@@ -34,6 +37,8 @@ const PATH: &str = "@Resource[Microsoft.Storage/storageAccounts/blobServices/con
 pub struct RoleDefinition {
     /// Whose rights they are.
     pub role: Role,
+    /// The name of the role definition: a tenant has one of each name, so account and container are in it.
+    pub name: String,
     /// The role definition, as JSON for `az role definition create`.
     pub definition: String,
     /// The condition of the assignment, version 2.0; empty if there is none.
@@ -51,10 +56,10 @@ impl BlobStore {
     /// place of the vault in the container.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for a place that a condition or a shell would read as something else: with a quote,
-    /// `$`, `*`, `?`, `` ` `` or `\\` in it.
+    /// [`Invalid`](ErrorKind::Invalid) for a place that a condition would read as something else: with `'`, `*`, `?` or `\\` in
+    /// it.
     pub fn role_definition(&self, role: Role, account: &str, prefix: &Prefix) -> Result<RoleDefinition> {
-        if [account, prefix.as_str()].concat().contains(['\'', '"', '$', '*', '?', '`', '\\']) {
+        if [account, prefix.as_str()].concat().contains(['\'', '*', '?', '\\']) {
             return Err(Error::new(
                 ErrorKind::Invalid,
                 "a condition cannot name this place: it has a quote or a wildcard",
@@ -64,7 +69,8 @@ impl BlobStore {
             .with("prefix", prefix));
         }
         let account = account.trim_end_matches('/');
-        let name = format!("Backstay {role}");
+        let of = account.rsplit('/').next().unwrap_or_default();
+        let name = format!("Backstay {role} of {} in {of}", self.0.container_name);
         let actions = actions(role);
         let definition = json!({
             "Name": name,
@@ -78,6 +84,7 @@ impl BlobStore {
         });
         Ok(RoleDefinition {
             role,
+            name,
             definition: format!("{definition:#}"),
             condition: condition(role, prefix),
             scope: format!("{account}/blobServices/default/containers/{}", self.0.container_name),
@@ -150,6 +157,12 @@ fn cannot(role: Role) -> Vec<&'static str> {
     if has(role, Right::Create) && !has(role, Right::Delete) {
         gaps.push("without the right to delete, blocks of an upload that is given up stay until the service drops them after a week");
     }
+    if has(role, Right::Abort) && !uploads(role) {
+        gaps.push(
+            "to give up an upload that nobody finishes takes the right to write, which is the right to overwrite: the service \
+             drops its blocks after a week, before a sweep comes to them",
+        );
+    }
     if has(role, Right::Lock) {
         gaps.push(
             "whoever may lock may also lift a hold and a policy that is not in mode Locked: lock with `bypassable: false`, or \
@@ -166,11 +179,11 @@ fn cannot(role: Role) -> Vec<&'static str> {
 
 impl fmt::Display for RoleDefinition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { role, definition, condition, scope, sas, cannot } = self;
-        writeln!(f, "az role definition create --role-definition '{definition}'")?;
-        write!(f, "az role assignment create --assignee WHO --role 'Backstay {role}' --scope {scope}")?;
+        let Self { name, definition, condition, scope, sas, cannot, .. } = self;
+        writeln!(f, "az role definition create --role-definition {}", word(definition))?;
+        write!(f, "az role assignment create --assignee WHO --role {} --scope {}", word(name), word(scope))?;
         if !condition.is_empty() {
-            write!(f, " --condition-version 2.0 --condition \"{condition}\"")?;
+            write!(f, " --condition-version 2.0 --condition {}", word(condition))?;
         }
         writeln!(f)?;
         writeln!(f, "# nearest SAS: sp={sas}")?;
@@ -221,8 +234,35 @@ mod tests {
         let store = BlobStore::builder("acme", "vault").credential(crate::Credential::azure_cli()).build().unwrap();
         let definition = |account, place| store.role_definition(Role::Writer, account, &Prefix::new(place).unwrap());
         assert!(definition("/a", "prod eu/").is_ok());
-        for (account, place) in [("/a", "it's/"), ("/a", "a*/"), ("/a", "$HOME/"), ("/a'", "a/")] {
+        for (account, place) in [("/a", "it's/"), ("/a", "a*/"), ("/a", "a?/"), ("/a'", "a/")] {
             assert_eq!(definition(account, place).unwrap_err().kind(), ErrorKind::Invalid, "{account} {place}");
         }
+    }
+
+    /// A tenant has one definition of each name.
+    #[test]
+    fn a_role_is_named_after_its_account_and_container() {
+        let name = |container: &str, account: &str| {
+            let store =
+                BlobStore::builder("acme", container).credential(crate::Credential::azure_cli()).build().unwrap();
+            let role = store.role_definition(Role::Pruner, account, &Prefix::all()).unwrap();
+            assert!(role.definition.contains(&format!("\"Name\": \"{}\"", role.name)), "{}", role.definition);
+            role.name
+        };
+        let names = [name("one", "/s/acme"), name("two", "/s/acme"), name("one", "/s/other/")];
+        assert_eq!(names[0], "Backstay pruner of one in acme");
+        assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>().len(), 3, "{names:?}");
+    }
+
+    #[test]
+    fn the_commands_say_to_a_shell_what_they_say_to_a_reader() {
+        let store = BlobStore::builder("acme", "vault").credential(crate::Credential::azure_cli()).build().unwrap();
+        let account = "/subscriptions/S/resourceGroups/prod (eu)/storageAccounts/acme";
+        let writer = store.role_definition(Role::Writer, account, &Prefix::new("$HOME `id`/").unwrap()).unwrap();
+        let text = writer.to_string();
+        for part in [&writer.definition, &writer.name, &writer.scope, &writer.condition] {
+            assert!(text.contains(&format!(" {}", word(part))), "{text}");
+        }
+        assert!(writer.condition.contains("StringLike '$HOME `id`/items/*'"), "{}", writer.condition);
     }
 }

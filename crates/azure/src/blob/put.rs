@@ -68,7 +68,7 @@ impl BlobStore {
         let tier = options.class.as_ref().map(|class| {
             let tier = CLASSES.iter().find(|(name, _)| name == class).map(|(_, tier)| tier.clone());
             tier.ok_or_else(|| {
-                let error = Error::new(ErrorKind::Unsupported, "there is no such access tier").with("class", class);
+                let error = Error::new(ErrorKind::Unsupported, "there is no such class").with("class", class);
                 self.placed(operation, error).advise("name Hot, Cool, Cold or Archive")
             })
         });

@@ -1,4 +1,4 @@
-//! Archived blobs made readable: moved to a tier that is.
+//! Archived blobs made readable: moved to a class that is.
 
 use azure_core::http::Response;
 use azure_storage_blob::models::{BlobClientSetTierOptions, RehydratePriority};
@@ -37,7 +37,7 @@ impl BlobStore {
             ..Default::default()
         };
         let tier = CLASSES.iter().find(|(name, _)| *name == self.0.thaw_to).map(|(_, tier)| tier.clone());
-        let tier = tier.ok_or_else(|| Error::new(ErrorKind::Other, "the tier to thaw to is none"))?;
+        let tier = tier.ok_or_else(|| Error::new(ErrorKind::Other, "the class to thaw to is none"))?;
         match self.blob(key).set_tier(tier, Some(options)).await {
             // 202: begun. 200: done, which only an emulator is.
             Ok(answer) if is_done(&answer) => Ok(ThawState::Ready(None)),

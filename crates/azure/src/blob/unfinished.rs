@@ -12,34 +12,37 @@ use futures_util::stream::{Peekable, StreamExt as _, try_unfold};
 
 use super::list::Listing;
 use super::meta::{header, quoted};
+use super::page::Line;
 use super::{BlobStore, told};
 use crate::error::is_status;
 
 /// All uploads of a key are one: the service knows blocks by the key alone.
 const ID: &str = "uncommitted";
 
-type Entries = Peekable<BoxStream<'static, Result<ListEntry>>>;
-
 /// Two listings side by side: one of blobs and what may become one, one of blobs alone.
 struct Both {
-    all: Entries,
-    blobs: Entries,
+    all: BoxStream<'static, Result<Line>>,
+    blobs: Peekable<BoxStream<'static, Result<ListEntry>>>,
 }
 
 impl BlobStore {
-    /// Keys that the listing with uncommitted blobs has and the one without has not.
+    /// Keys that the listing with uncommitted blobs has and the one without has not. The service does not tell since when.
     pub(super) fn unfinished(&self, prefix: &Prefix) -> BoxStream<'static, Result<UploadRef>> {
         let options = ListOptions::default();
         let all =
             Listing::new(self, prefix, &options, Operation::Uploads).including(ListBlobsIncludeItem::UncommittedBlobs);
         let blobs = Listing::new(self, prefix, &options, Operation::Uploads);
-        let both = Both { all: all.entries().peekable(), blobs: blobs.entries().peekable() };
+        let both = Both { all: all.lines(), blobs: blobs.entries().peekable() };
         Box::pin(try_unfold(both, |mut both| async move {
-            while let Some(entry) = both.all.next().await.transpose()? {
-                let ListEntry::Object(meta) = entry else { continue };
-                // What is uncommitted has no bytes yet.
-                if !both.is_blob(&meta.key).await? && meta.size == 0 {
-                    return Ok(Some((UploadRef::new(meta.key, ID, meta.last_modified), both)));
+            while let Some(line) = both.all.next().await.transpose()? {
+                let (key, started) = match line {
+                    Line::Blocks(key) => (key, None),
+                    // An emulator's line of them is that of a blob without bytes.
+                    Line::Entry(ListEntry::Object(meta)) if meta.size == 0 => (meta.key, Some(meta.last_modified)),
+                    Line::Entry(_) => continue,
+                };
+                if !both.is_blob(&key).await? {
+                    return Ok(Some((UploadRef::new(key, ID, started), both)));
                 }
             }
             Ok(None)

@@ -77,6 +77,7 @@ pub struct SweepPlan {
     /// One step per run that left something, tier by tier, oldest first.
     pub steps: Vec<SweepStep>,
     /// Unfinished uploads that belong to no recorded run and began so long ago that nobody finishes them: they are aborted.
+    /// One whose beginning the store does not tell may be in progress, and is left.
     #[serde(default)]
     pub uploads: Vec<UploadRef>,
     /// What a person should look at: keys that are nobody's, what no record names.
@@ -273,7 +274,8 @@ impl SweepRequest {
         let longest = vault.budget().limits().longest_run.saturating_add(self.grace);
         let is_stale = |upload: &UploadRef| {
             let of_a_run = layout::parse_stored(&upload.key).is_some_and(|attempt| recorded.contains(&attempt));
-            after(upload.started, longest) <= now && !of_a_run && layout::is_of(source, &upload.key)
+            let is_old = upload.started.is_some_and(|started| after(started, longest) <= now);
+            is_old && !of_a_run && layout::is_of(source, &upload.key)
         };
         let uploads = vault.store().uploads(&Prefix::all());
         uploads.try_filter(|upload| std::future::ready(is_stale(upload))).try_collect().await
@@ -387,9 +389,12 @@ impl fmt::Display for SweepPlan {
             }
             write!(f, ": {reason}")?;
         }
-        if let Some(oldest) = self.uploads.iter().min_by_key(|upload| upload.started) {
-            let (count, key, since) = (self.uploads.len(), &oldest.key, oldest.started);
-            write!(f, "\n  abort  {count} uploads that nobody finishes, the oldest since {since}: {key}")?;
+        if !self.uploads.is_empty() {
+            write!(f, "\n  abort  {} uploads that nobody finishes", self.uploads.len())?;
+        }
+        if let Some((since, key)) = self.uploads.iter().filter_map(|upload| Some((upload.started?, &upload.key))).min()
+        {
+            write!(f, ", the oldest since {since}: {key}")?;
         }
         self.strange.iter().try_for_each(|strange| write!(f, "\n  look at {strange}"))
     }

@@ -18,7 +18,6 @@ const fn class(name: &'static str, billed_days: u32, thaw_hours: Option<i64>) ->
     ClassFacts { name, earliest_days: 1, days_after_warmer: 1, billed_days, thaw_hours }
 }
 
-/// Blocks that were never committed need no rule: the platform drops them after a week.
 pub(super) fn render(lifecycle: &Lifecycle) -> Value {
     let rules: Vec<Value> = lifecycle.tiers.iter().flat_map(|tier| of_tier(lifecycle, tier)).collect();
     json!({ "rules": rules })
@@ -38,8 +37,13 @@ fn of_tier(lifecycle: &Lifecycle, tier: &TierFacts) -> Vec<Value> {
     let mut actions = Map::new();
     if !lifecycle.moves.is_empty() {
         let moves = lifecycle.moves.iter().map(|(class, days)| {
-            let action = format!("tierTo{}", PLATFORM.facts(*class).name);
-            (action, json!({ "daysAfterModificationGreaterThan": days }))
+            let facts = PLATFORM.facts(*class);
+            let mut condition = json!({ "daysAfterModificationGreaterThan": days });
+            if facts.thaw_hours.is_some() {
+                // A blob that was thawed is as old as before: without this the next daily run archives it again.
+                condition["daysAfterLastTierChangeGreaterThan"] = lifecycle.days_of_a_run().into();
+            }
+            (format!("tierTo{}", facts.name), condition)
         });
         actions.insert("baseBlob".to_owned(), Value::Object(moves.collect()));
     }

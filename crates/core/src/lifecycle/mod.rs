@@ -4,12 +4,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use jiff::{SignedDuration, SpanRelativeTo};
 use serde_json::Value;
 
 use crate::engine::Backstay;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::Limits;
 use crate::name::Name;
 use crate::store::Prefix;
 use crate::tier::Tier;
@@ -21,9 +23,8 @@ mod warn;
 
 pub use class::StorageClass;
 
-/// The days that uploads may take: no run is older than [`Limits::longest_run`](crate::Limits) and still alive, and that
-/// is a week.
-const UPLOAD_DAYS: u32 = 8;
+/// The most days that the platforms count.
+const MOST_DAYS: u32 = i32::MAX.unsigned_abs();
 
 /// Where the items lie, a folder for each tier below.
 const ITEMS: &str = "items/";
@@ -59,6 +60,7 @@ pub struct Lifecycle {
     moves: Vec<(StorageClass, u32)>,
     earlier_days: u32,
     expire_days: Option<u32>,
+    longest_run: Duration,
 }
 
 /// What the rules need to know of a tier.
@@ -84,11 +86,20 @@ pub struct RenderedLifecycle {
 
 impl Lifecycle {
     /// Infrequent access after 30 days, archive after 90; earlier contents of items end after 30 days, and uploads that
-    /// nobody completed after 8.
+    /// nobody completed a day after the [longest run](Self::longest_run) could have.
     #[must_use]
     pub fn new(source: Name) -> Self {
         let moves = vec![(StorageClass::Infrequent, 30), (StorageClass::Archive, 90)];
-        Self { source, tiers: Vec::new(), prefix: String::new(), moves, earlier_days: 30, expire_days: None }
+        let longest_run = Limits::default().longest_run;
+        Self {
+            source,
+            tiers: Vec::new(),
+            prefix: String::new(),
+            moves,
+            earlier_days: 30,
+            expire_days: None,
+            longest_run,
+        }
     }
 
     /// Adds the rules of a tier.
@@ -119,6 +130,14 @@ impl Lifecycle {
         self
     }
 
+    /// How long a run may take, as [`Limits::longest_run`] has it; that default if not said. No upload is ended that a run
+    /// may still complete, and what was thawed is not archived again while a restore may read it.
+    #[must_use]
+    pub fn longest_run(mut self, time: Duration) -> Self {
+        self.longest_run = time;
+        self
+    }
+
     /// Ends earlier contents of items, which a deletion or an attacker's overwrite leaves, after so many days. On Azure, which
     /// counts from when they were written, so many days after the tier's rules have let the item go.
     #[must_use]
@@ -135,20 +154,30 @@ impl Lifecycle {
         self
     }
 
-    /// For `aws s3api put-bucket-lifecycle-configuration --lifecycle-configuration file://...`.
+    /// For `aws s3api put-bucket-lifecycle-configuration --lifecycle-configuration file://...`, which replaces all rules
+    /// that the bucket has: put these beside others that are to stay.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) with every mistake: no tier, a class that is reached before the one above it or
-    /// sooner than the platform allows, a time of no days.
+    /// [`Invalid`](ErrorKind::Invalid) with every mistake: no tier, a class that is named twice, is reached before the one
+    /// above it or sooner than the platform allows, a time of no days.
     pub fn s3(&self) -> Result<RenderedLifecycle> {
         self.check(&s3::PLATFORM)?;
         Ok(RenderedLifecycle { json: s3::render(self), warnings: warn::warnings(self, &s3::PLATFORM) })
     }
 
-    /// For `az storage account management-policy create --policy @...`.
+    /// For `az storage account management-policy create --account-name ... --resource-group ... --policy @...`.
+    ///
+    /// An account has one policy for all its containers, and this command replaces it with every rule that is in it, those
+    /// of other vaults and programs too. Where one is there, look at it by `az storage account management-policy show
+    /// --query policy`, put the rules of this one into its `rules`, in place of those whose name begins with
+    /// `backstay-SOURCE-`, and create the whole.
+    ///
+    /// What was thawed stays out of the archive for the [longest run](Self::longest_run) and a day, so that a restore can
+    /// read it. An item that came to a warmer class goes on to the archive after as long at the earliest. Blocks that nobody
+    /// committed need no rule: the platform drops them a week after the last of them came.
     ///
     /// # Errors
-    /// As [`s3`](Self::s3), and for a place that does not begin with the container.
+    /// As [`s3`](Self::s3), and for a place that does not begin with the container. Both archives are one class there.
     pub fn azure(&self) -> Result<RenderedLifecycle> {
         self.check(&azure::PLATFORM)?;
         if self.prefix.split('/').next().is_none_or(str::is_empty) {
@@ -177,6 +206,12 @@ impl Lifecycle {
         }
         for (at, (class, days)) in self.moves.iter().enumerate() {
             let facts = platform.facts(*class);
+            let same = self.moves[..at].iter().find(|(above, _)| platform.facts(*above).name == facts.name);
+            if let Some((_, before)) = same {
+                let name = facts.name;
+                problems.push(format!("items move to {name} twice, at {before} and at {days} days: leave one out"));
+                continue;
+            }
             let (earliest, why) = match self.moves[..at].last() {
                 Some((above, _)) if above >= class => {
                     problems.push(format!("{} comes after a class that is as cold", facts.name));
@@ -197,6 +232,12 @@ impl Lifecycle {
             .advise("name tiers by `tier`, classes and days by `moves`"))
     }
 
+    /// Days after which no run is alive any more, and one more, as a sweep gives.
+    fn days_of_a_run(&self) -> u32 {
+        let seconds = self.longest_run.as_secs().saturating_add(u64::from(self.longest_run.subsec_nanos() > 0));
+        u32::try_from(seconds.div_ceil(24 * 3600) + 1).unwrap_or(MOST_DAYS).min(MOST_DAYS)
+    }
+
     /// Where the objects of a tier lie, under one folder of the vault.
     fn place(&self, folder: &str, tier: &TierFacts) -> String {
         let prefix = self.prefix.trim_end_matches('/');
@@ -213,7 +254,8 @@ impl Backstay {
     /// Lifecycle rules for the tiers of this program, to be rendered for the platform that keeps its vault.
     #[must_use]
     pub fn lifecycle(&self) -> Lifecycle {
-        self.0.tiers.iter().fold(Lifecycle::new(self.0.source.clone()), Lifecycle::tier)
+        let lifecycle = Lifecycle::new(self.0.source.clone()).longest_run(self.0.vault.budget().limits().longest_run);
+        self.0.tiers.iter().fold(lifecycle, Lifecycle::tier)
     }
 }
 

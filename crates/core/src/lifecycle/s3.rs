@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::class::{ClassFacts, Platform};
-use super::{Lifecycle, OF_TIERS, TierFacts, UPLOAD_DAYS};
+use super::{Lifecycle, OF_TIERS, TierFacts};
 
 /// Smaller objects are billed as if they had this size in the infrequent classes, and carry 40 KiB of names in the archives.
 const SMALLEST_MOVED: u64 = 128 << 10;
@@ -48,7 +48,7 @@ fn of_tier(lifecycle: &Lifecycle, tier: &TierFacts) -> Vec<Value> {
         "Filter": { "Prefix": items },
         "NoncurrentVersionExpiration": { "NoncurrentDays": lifecycle.earlier_days },
         "Expiration": { "ExpiredObjectDeleteMarker": true },
-        "AbortIncompleteMultipartUpload": { "DaysAfterInitiation": UPLOAD_DAYS },
+        "AbortIncompleteMultipartUpload": { "DaysAfterInitiation": lifecycle.days_of_a_run() },
     }));
     let expired = lifecycle.expire_days.into_iter().flat_map(|days| {
         OF_TIERS.iter().map(move |folder| {

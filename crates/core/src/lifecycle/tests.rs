@@ -65,7 +65,10 @@ fn the_rules_for_azure_are_these() {
             "actions": {
                 "baseBlob": {
                     "tierToCool": { "daysAfterModificationGreaterThan": 30 },
-                    "tierToArchive": { "daysAfterModificationGreaterThan": 90 },
+                    "tierToArchive": {
+                        "daysAfterModificationGreaterThan": 90,
+                        "daysAfterLastTierChangeGreaterThan": 8,
+                    },
                 },
                 "version": { "delete": { "daysAfterCreationGreaterThan": 395 } },
                 "snapshot": { "delete": { "daysAfterCreationGreaterThan": 395 } },
@@ -75,6 +78,28 @@ fn the_rules_for_azure_are_these() {
     assert_eq!(rendered.json, expected, "{rendered}");
     let error = of(&daily()).azure().unwrap_err();
     assert!(error.to_string().contains("container"), "{error}");
+}
+
+/// An upload that a run may still complete is not ended, and what a restore may still read is not archived again.
+#[test]
+fn nothing_that_a_run_may_still_need_is_taken_from_it() {
+    const DAY: u64 = 24 * 3600;
+    let table = [
+        (Duration::ZERO, 1),
+        (Duration::from_secs(DAY), 2),
+        (Duration::new(DAY, 1), 3),
+        (Duration::from_secs(7 * DAY), 8),
+        (Duration::from_secs(20 * DAY + 1), 22),
+        (Duration::MAX, 2_147_483_647),
+    ];
+    for (longest_run, days) in table {
+        let lifecycle = of(&daily()).under("c").longest_run(longest_run);
+        let ended = &lifecycle.s3().unwrap().json["Rules"][1]["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"];
+        assert_eq!(*ended, json!(days), "{longest_run:?}");
+        let moved = &lifecycle.azure().unwrap().json["rules"][0]["definition"]["actions"]["baseBlob"];
+        assert_eq!(moved["tierToArchive"]["daysAfterLastTierChangeGreaterThan"], json!(days), "{longest_run:?}");
+        assert_eq!(moved["tierToCool"], json!({ "daysAfterModificationGreaterThan": 30 }), "it is never thawed");
+    }
 }
 
 /// Azure counts from when a version was written: an old item that an attacker overwrites must not lose its good content at
@@ -149,6 +174,16 @@ fn what_the_platform_would_refuse_is_refused_with_every_mistake() {
     assert!(!text.contains("DEEP_ARCHIVE"), "{text}");
     let twice = of(&daily()).moves([(Archive, 90), (Infrequent, 200)]).s3().unwrap_err();
     assert!(twice.to_string().contains("as cold"), "{twice}");
+    for class in [Infrequent, Archive] {
+        let same = of(&daily()).under("c").moves([(class, 60), (class, 120)]);
+        for error in [same.s3().unwrap_err(), same.azure().unwrap_err()] {
+            assert!(error.to_string().contains("twice, at 60 and at 120 days: leave one out"), "{error}");
+        }
+    }
+    let archives = of(&daily()).under("c").moves([(Archive, 90), (DeepArchive, 180)]);
+    let one_class = archives.azure().unwrap_err().to_string();
+    assert!(one_class.contains("items move to Archive twice, at 90 and at 180 days"), "{one_class}");
+    assert!(archives.s3().is_ok(), "there they are two");
     let none = Lifecycle::new("prod-eu".parse().unwrap()).earlier_contents(0).s3().unwrap_err().to_string();
     assert!(none.contains("no tier") && none.contains("no days"), "{none}");
     for place in ["/c", "c//d", "c/../d"] {

@@ -53,7 +53,8 @@ pub trait ObjectStore: Debug + Display + Send + Sync + 'static {
     /// As [`put`](Self::put); a taken key may be reported here or by `complete`.
     async fn upload(&self, key: &Key, options: &PutOptions) -> Result<Box<dyn Upload>>;
 
-    /// Uploads that began and neither completed nor aborted, of keys under `prefix`.
+    /// Uploads that began and neither completed nor aborted, of keys under `prefix`. One whose beginning the store does not
+    /// tell is among them without a time.
     fn uploads(&self, prefix: &Prefix) -> BoxStream<'static, Result<UploadRef>>;
 
     /// Ends such an upload and frees its space. One that is gone is success.

@@ -383,15 +383,15 @@ pub struct UploadRef {
     pub key: Key,
     /// The store's name for it.
     pub id: String,
-    /// When it began, by the store's clock.
-    pub started: Timestamp,
+    /// When it began, by the store's clock; none where the store does not tell: it may have begun just now.
+    pub started: Option<Timestamp>,
 }
 
 impl UploadRef {
     /// A reference.
     #[must_use]
-    pub fn new(key: Key, id: impl Into<String>, started: Timestamp) -> Self {
-        Self { key, id: id.into(), started }
+    pub fn new(key: Key, id: impl Into<String>, started: impl Into<Option<Timestamp>>) -> Self {
+        Self { key, id: id.into(), started: started.into() }
     }
 }
 

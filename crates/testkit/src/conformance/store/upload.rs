@@ -87,7 +87,8 @@ async fn a_dropped_upload_is_found_and_aborted(store: &dyn ObjectStore) -> Outco
     };
     ensure!(a.key == key("up/a")? && b.key == key("up/b")?, "found {found:?}");
     let after = store.now().await?.as_second() + 1;
-    let times = [a, b].map(|upload| upload.started.as_second());
+    // A store may not tell when an upload began; a time that it tells is the right one.
+    let times: Vec<_> = [a, b].iter().filter_map(|upload| Some(upload.started?.as_second())).collect();
     ensure!(times.iter().all(|time| (before..=after).contains(time)), "began at {times:?}, not {before}..{after}");
     store.abort_upload(a).await?;
     store.abort_upload(a).await?;
