@@ -266,6 +266,7 @@ fn raised(
     if let (Some((there, _)), Some(now)) = (there, now)
         && with_serial(content, now)? == **there
     {
+        *serial = (head.serial != Some(now)).then_some(now);
         return Ok(there.clone());
     }
     let highest = head.serial.max(now).unwrap_or_default();
