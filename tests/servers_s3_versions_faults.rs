@@ -1,16 +1,21 @@
-//! Versioned objects while servers go wrong: locks whose answers are lost, digests that are not written.
+//! Versioned objects while servers go wrong: locks whose answers are lost, digests that are not written, objects that are
+//! archived or too large for one copy.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
 
-use backstay::aws::s3_versions::ObjectVersion;
+use backstay::aws::s3_versions::{Chosen, ObjectVersion};
 use backstay::aws::{LockTable, VersionedObjects};
-use backstay::store::{Key, ObjectStore as _, PutOptions};
-use backstay::{ErrorKind, Secret};
+use backstay::source::{ImportAction, ImportOptions, ImportReport, ResourceImporter as _};
+use backstay::store::{HeadOptions, Key, ObjectRef, ObjectStore as _, Prefix, PutOptions, Thaw, VersionId};
+use backstay::{Backstay, ErrorKind, Keep, Keyring, MemoryStore, Secret, Tier, Vault};
 use backstay_test_s3::{Bucket, Fault, Op, Server};
+use backstay_test_servers::until;
+use backstay_testkit::items::Items;
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 use support::own_s3;
+use support::s3::boto_by;
 use support::scripted::{Scripted, Table, table};
 
 const BUCKET: &str = "acme";
@@ -182,4 +187,132 @@ async fn a_state_whose_answer_was_lost_gets_its_digest() {
     // The lock is put first.
     assert!(backend.states.bring_back(plan).await.unwrap().written);
     assert_eq!(backend.digest(), Some(digest));
+}
+
+/// Who wrote what when is told of all; what is in it only of those that can be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archived_version_is_listed_and_told_how_to_thaw() {
+    let backend = Backend::new().await;
+    let Backend { s3, states, key, .. } = &backend;
+    let store = own_s3::open(s3, BUCKET).await;
+    s3.move_to_class(BUCKET, KEY, "GLACIER");
+    let put = async || store.put(key, state(3).into(), &PutOptions::overwrite()).await.unwrap().version.unwrap();
+    let newest = put().await;
+    let found = versions(states).await;
+    assert_eq!(found.iter().map(|found| found.archived).collect::<Vec<_>>(), [false, true, false]);
+    let old = &found[1].version;
+    assert!(found[0].state.is_some() && found[1].state.is_none() && found[1].size > 0, "{found:?}");
+    assert!(found[1].to_string().contains("archived"), "{}", found[1]);
+    let objects = VersionedObjects::key(store.clone(), key.clone());
+    assert_eq!(versions(&objects).await.iter().filter(|found| found.archived).count(), 1);
+
+    for objects in [states, &objects] {
+        let error = objects.plan_bring_back(key, old).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Archived, "{error}");
+        assert!(error.to_string().contains(&format!("--version-id {old}")), "{error}");
+        let vault = Vault::create(MemoryStore::new()).keyring(&Keyring::generate().unwrap()).build().await.unwrap();
+        let backstay = Backstay::builder("prod-eu", vault)
+            .export("objects", objects.clone().choose(Chosen::All))
+            .tier(Tier::new("daily").keep(Keep::last(2)))
+            .build()
+            .unwrap();
+        let error = backstay.backup("daily").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Partial, "{error}");
+        assert!(error.to_string().contains("restore-object"), "{error}");
+    }
+
+    // The server thaws what is newest.
+    store.thaw(&ObjectRef::version(key.clone(), VersionId(old.clone())), &Thaw::default()).await.unwrap();
+    store.delete(&[ObjectRef::version(key.clone(), newest)]).await.unwrap().remove(0).result.unwrap();
+    s3.thawed(BUCKET, KEY);
+    put().await;
+    let found = versions(states).await;
+    assert!(!found[1].archived && found[1].state.is_some(), "{found:?}");
+    for objects in [&objects, states] {
+        let plan = objects.plan_bring_back(key, old).await.unwrap();
+        objects.bring_back(plan).await.unwrap();
+    }
+}
+
+/// What is there and archived cannot be compared: it stays, and the rest of the plan is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_over_what_is_archived_is_planned_so() {
+    let backend = Backend::new().await;
+    backend.s3.move_to_class(BUCKET, KEY, "DEEP_ARCHIVE");
+    let objects = VersionedObjects::key(own_s3::open(&backend.s3, BUCKET).await, backend.key.clone());
+    let size = versions(&objects).await.remove(0).size;
+    for (importer, format, action) in
+        [(&backend.states, "terraform state", ImportAction::Impossible), (&objects, "object", ImportAction::Conflict)]
+    {
+        let items = Items::new("objects", "aws.s3_versions");
+        assert_eq!(state(1).len() as u64, size);
+        items.add(&format!("{KEY}?versionId=1"), format, state(1));
+        let plan = importer.plan(&items, &ImportOptions::default()).await.unwrap();
+        assert_eq!(plan.count(action), 1, "{plan}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_ends_in_the_middle_tells_what_it_did() {
+    let s3 = Server::start();
+    s3.create_bucket(BUCKET, Bucket::versioned());
+    let objects = VersionedObjects::prefix(own_s3::open(&s3, BUCKET).await, Prefix::all());
+    let items = Items::new("objects", "aws.s3_versions");
+    for name in ["a", "b", "c"] {
+        items.add(&format!("{name}?versionId=1"), "object", "content");
+    }
+    let plan = objects.plan(&items, &ImportOptions::default()).await.unwrap();
+    s3.fault(Fault::status(500).on(Op::PutObject).under("b"));
+    let error = objects.apply(&items, plan).await.unwrap_err();
+    let done = error.payload::<ImportReport>().expect("a report");
+    assert_eq!((done.counts[&ImportAction::Create], done.bytes), (1, 7), "{error:?} {done:?}");
+}
+
+const LARGE: u64 = 6 << 30;
+
+/// More than one CopyObject takes: parts, with all that a copy in one call takes over by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_of_more_than_five_gib_comes_back_by_parts() {
+    let s3 = Server::start();
+    s3.create_bucket(BUCKET, Bucket::versioned().opaque_etags());
+    s3.put_repeated(BUCKET, "large", vec![7; 64 << 20], 96);
+    let with = "ContentType='text/x', Metadata={'of': 'old'}, Tagging='team=a%20b'";
+    let from = format!("CopySource={{'Bucket': '{BUCKET}', 'Key': 'large'}}");
+    let replace = "MetadataDirective='REPLACE', TaggingDirective='REPLACE'";
+    boto_by(s3.env(), &format!("s3.copy_object(Bucket='{BUCKET}', Key='large', {from}, {with}, {replace})"));
+    s3.reset_calls();
+    let store = own_s3::open(&s3, BUCKET).await;
+    let key: Key = "large".parse().unwrap();
+    let objects = VersionedObjects::key(store.clone(), key.clone());
+    let old = versions(&objects).await.remove(0).version;
+    let put = async || store.put(&key, "small".into(), &PutOptions::overwrite()).await.unwrap();
+    put().await;
+    let plan = objects.plan_bring_back(&key, &old).await.unwrap();
+    assert_eq!(plan.bytes, LARGE);
+    let stale = plan.clone();
+    objects.bring_back(plan).await.unwrap();
+    let head = async || store.head(&key, &HeadOptions::default()).await.unwrap().size;
+    assert_eq!((head().await, s3.calls(Op::CopyObject)), (LARGE, 0));
+    assert!(s3.calls(Op::UploadPartCopy) > 1 && s3.uploads_in(BUCKET).is_empty());
+    let kept = format!(
+        "about = s3.head_object(Bucket='{BUCKET}', Key='large')
+tags = s3.get_object_tagging(Bucket='{BUCKET}', Key='large')['TagSet']
+print(about['ContentType'], about['Metadata'], tags)"
+    );
+    assert_eq!(boto_by(s3.env(), &kept), "text/x {'of': 'old'} [{'Key': 'team', 'Value': 'a b'}]");
+    assert_eq!(objects.bring_back(stale).await.unwrap_err().kind(), ErrorKind::Conflict);
+
+    // Somebody writes while the parts are copied: theirs stays, and no parts do.
+    put().await;
+    let plan = objects.plan_bring_back(&key, &old).await.unwrap();
+    s3.fault(Fault::hang().on(Op::CompleteMultipartUpload).first(1));
+    s3.reset_calls();
+    let writing = tokio::spawn(async move { objects.bring_back(plan).await });
+    let begun = || (s3.calls(Op::CompleteMultipartUpload) == 1).then_some(());
+    tokio::task::block_in_place(|| until("the end of the upload", begun));
+    put().await;
+    s3.down();
+    s3.up();
+    assert_eq!(writing.await.unwrap().unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(head().await == 5 && s3.uploads_in(BUCKET).is_empty());
 }

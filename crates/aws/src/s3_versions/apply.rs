@@ -158,7 +158,7 @@ impl VersionedObjects {
                 {
                     self.store.copy_version(&meta, &version, Over::Anything).await?;
                 }
-                done => done?,
+                done => done.map_err(|error| self.unread(error, key.as_str(), plan.version.as_deref()))?,
             }
         }
         Ok(RestoreVersionReport { written: plan.writes, digest: false })
