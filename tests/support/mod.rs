@@ -18,6 +18,8 @@ pub mod postgres;
 #[cfg(feature = "aws")]
 pub mod s3;
 pub mod saved;
+#[cfg(feature = "aws")]
+pub mod scripted;
 pub mod skewed;
 pub mod steps;
 #[cfg(feature = "aws")]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::bucket::{Bucket, Stored};
@@ -189,6 +190,14 @@ impl Server {
         for key in keys {
             world.add(bucket, &key, content.clone()).expect("the bucket exists");
         }
+    }
+
+    /// Puts an object of this chunk so many times, past policies, faults and counts: it may be larger than memory.
+    pub fn put_repeated(&self, bucket: &str, key: &str, chunk: Vec<u8>, times: usize) {
+        let mut world = self.shared.world();
+        let (size, chunk) = (chunk.len() as u64 * times as u64, Bytes::from(chunk));
+        let content = Content { data: Arc::new(vec![chunk; times]), size, ..Content::empty() };
+        world.add(bucket, key, content).expect("the bucket exists");
     }
 
     /// The keys that a listing shows.

@@ -23,18 +23,20 @@ const SCHEME: &str = "s3";
 /// Bytes of one part, unless the object is too large for it.
 const PART: u64 = 256 << 20;
 /// The largest part that servers take.
-const LARGEST_PART: u64 = 5 << 30;
+pub(super) const LARGEST_PART: u64 = 5 << 30;
 /// Parts on their way at once.
 const IN_FLIGHT: usize = 4;
 
 /// What is copied.
-struct Source {
-    bucket: String,
-    key: String,
-    etag: Option<String>,
-    size: u64,
+pub(super) struct Source {
+    pub(super) bucket: String,
+    pub(super) key: String,
+    /// None for what is current.
+    pub(super) version: Option<String>,
+    pub(super) etag: Option<String>,
+    pub(super) size: u64,
     /// Whether the server keeps a SHA-256 with it.
-    kept_sha256: bool,
+    pub(super) kept_sha256: bool,
 }
 
 impl S3Store {
@@ -110,13 +112,14 @@ impl S3Store {
         Ok(Source {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
+            version: None,
             etag: found.e_tag().map(str::to_owned),
             size: size(found.content_length()),
             kept_sha256: found.checksum_sha256().is_some(),
         })
     }
 
-    async fn copy_parts(&self, upload: &S3Upload, source: &Source, bytes: u64) -> Result<Vec<Sent>> {
+    pub(super) async fn copy_parts(&self, upload: &S3Upload, source: &Source, bytes: u64) -> Result<Vec<Sent>> {
         let parts = source.size.div_ceil(bytes);
         let copies = (0..parts).map(|index| {
             let (start, end) = (index * bytes, source.size.min((index + 1) * bytes));
@@ -134,12 +137,11 @@ impl S3Store {
         range: Option<(u64, u64)>,
         bytes: u64,
     ) -> Result<Sent> {
-        let path = source.key.split('/').map(escaped).collect::<Vec<_>>().join("/");
         let call = to!(self, upload_part_copy)
             .key(upload.key.as_str())
             .upload_id(&upload.id)
             .part_number(number)
-            .copy_source(format!("{}/{path}", source.bucket))
+            .copy_source(source.header())
             .set_copy_source_if_match(source.etag.clone())
             .set_copy_source_range(range.map(|(first, last)| format!("bytes={first}-{last}")));
         let told = call.customize().config_override(self.slow()).send().await.map_err(Told::of);
@@ -173,13 +175,22 @@ impl S3Store {
     }
 }
 
+impl Source {
+    /// As `x-amz-copy-source` names it.
+    pub(super) fn header(&self) -> String {
+        let path = self.key.split('/').map(escaped).collect::<Vec<_>>().join("/");
+        let version = self.version.as_ref().map(|version| format!("?versionId={}", escaped(version)));
+        format!("{}/{path}{}", self.bucket, version.unwrap_or_default())
+    }
+}
+
 /// Whether who asks here cannot copy from there, and the caller has to stream.
 fn cannot(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Denied | ErrorKind::Unsupported | ErrorKind::Invalid)
 }
 
 /// How large the parts of a copy are; none if it takes several and the whole has to be proved.
-fn bytes_of_parts(size: u64, most: u64, announced: bool) -> Option<u64> {
+pub(super) fn bytes_of_parts(size: u64, most: u64, announced: bool) -> Option<u64> {
     if announced { (size <= LARGEST_PART).then_some(size) } else { Some(PART.max(size.div_ceil(most))) }
 }
 

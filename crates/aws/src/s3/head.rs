@@ -1,7 +1,6 @@
 //! What the server knows of an object.
 
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::types::StorageClass;
 use backstay_core::store::{Key, ObjectMeta, VersionId};
 use backstay_core::{ErrorKind, Result};
 use jiff::Timestamp;
@@ -77,6 +76,6 @@ pub(super) fn moment(told: Option<&aws_smithy_types::DateTime>) -> Timestamp {
 }
 
 /// Whether objects of this class must be thawed before they are read.
-pub(super) fn is_archive(class: Option<&StorageClass>) -> bool {
-    matches!(class, Some(StorageClass::Glacier | StorageClass::DeepArchive))
+pub(crate) fn is_archive(class: Option<&str>) -> bool {
+    matches!(class, Some("GLACIER" | "DEEP_ARCHIVE"))
 }

@@ -21,10 +21,14 @@ mod thaw;
 mod upload;
 mod uploads;
 #[cfg(feature = "s3_versions")]
+mod version_copy;
+#[cfg(feature = "s3_versions")]
 mod versions;
 
 pub use builder::S3Builder;
 pub use encryption::Encryption;
+#[cfg(feature = "s3_versions")]
+pub(crate) use head::is_archive;
 #[cfg(feature = "s3_versions")]
 pub(crate) use page::{After, VersionLine};
 pub use policy::RolePolicy;

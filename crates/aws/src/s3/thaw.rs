@@ -1,6 +1,7 @@
 //! Archived objects: asked back, and how far that is.
 
-use aws_sdk_s3::types::{GlacierJobParameters, RestoreRequest, Tier};
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::types::{GlacierJobParameters, RestoreRequest, StorageClass, Tier};
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use backstay_core::Result;
@@ -24,10 +25,10 @@ impl S3Store {
         if let Some(state) = state {
             return Ok(state);
         }
-        let tiered = found.archive_status().is_some();
-        if !is_archive(found.storage_class()) && !tiered {
+        if !is_archived(&found) {
             return Ok(ThawState::Ready(None));
         }
+        let tiered = found.archive_status().is_some();
         let job = thaw.speed.as_deref().map(Tier::from).map(|tier| GlacierJobParameters::builder().tier(tier).build());
         let mut request = RestoreRequest::builder().set_glacier_job_parameters(job.transpose().ok().flatten());
         if !tiered {
@@ -44,6 +45,17 @@ impl S3Store {
             Err(told) => Err(self.error(told, THAW, what.key.as_str())),
         }
     }
+}
+
+/// Whether it has to be thawed, and is not yet.
+#[cfg(feature = "s3_versions")]
+pub(super) fn is_frozen(found: &HeadObjectOutput) -> bool {
+    is_archived(found) && !matches!(found.restore().and_then(state), Some(ThawState::Ready(_)))
+}
+
+/// By its class, or by the tier in which intelligent tiering put it.
+fn is_archived(found: &HeadObjectOutput) -> bool {
+    is_archive(found.storage_class().map(StorageClass::as_str)) || found.archive_status().is_some()
 }
 
 /// What the header says: `ongoing-request="false", expiry-date="Fri, 21 Dec 2026 00:00:00 GMT"`.

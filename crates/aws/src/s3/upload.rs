@@ -85,8 +85,7 @@ impl S3Store {
         let begun = call.send().await.map_err(Told::of).map_err(|told| self.error(told, BEGIN, key.as_str()))?;
         let id = begun.upload_id().filter(|id| !id.is_empty()).map(str::to_owned);
         let id = id.ok_or_else(|| self.fault(BEGIN, ErrorKind::Other, "the server gave no upload ID", key.as_str()))?;
-        let (key, options) = (key.clone(), options.clone());
-        Ok(S3Upload { store: self.clone(), key, id, options, handed: 0, size: None, sent: Arc::default() })
+        Ok(S3Upload::of(self, key, id, options))
     }
 
     /// Ends an upload; one that is gone is ended.
@@ -118,6 +117,12 @@ impl S3Store {
 }
 
 impl S3Upload {
+    /// One that has begun under this ID.
+    pub(super) fn of(store: &S3Store, key: &Key, id: String, options: &PutOptions) -> Self {
+        let (store, key, options) = (store.clone(), key.clone(), options.clone());
+        Self { store, key, id, options, handed: 0, size: None, sent: Arc::default() }
+    }
+
     /// Takes a part in that the server made.
     pub(super) fn take(&mut self, part: Sent) {
         self.handed = self.handed.max(part.number);

@@ -1,20 +1,16 @@
 //! What the component of versioned objects asks of a bucket beside what a store does.
 
 use aws_sdk_s3::primitives::ByteStream;
-use backstay_core::store::{Key, ObjectMeta, VersionId};
+use backstay_core::store::Key;
 use backstay_core::{ErrorKind, Result};
 use bytes::Bytes;
 
-use super::bucket::escaped;
 use super::integrity::Crc;
 use super::store::{S3Store, to};
 use crate::connect::Connect;
 use crate::error::{Call, Told};
 
 const PUT: Call = Call { name: "put", api: "PutObject", right: "s3:PutObject" };
-const COPY: Call = Call { name: "copy", api: "CopyObject", right: "s3:PutObject" };
-/// Bytes that one CopyObject takes.
-const MOST_COPIED: u64 = 5 << 30;
 
 /// What a key must hold for a write to be done.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +29,7 @@ impl Over<'_> {
     }
 
     /// The headers If-Match and If-None-Match.
-    fn headers(self) -> (Option<String>, Option<String>) {
+    pub(super) fn headers(self) -> (Option<String>, Option<String>) {
         match self {
             Self::Nothing => (None, Some("*".to_owned())),
             Self::Etag(etag) => (Some(format!("\"{etag}\"")), None),
@@ -71,30 +67,7 @@ impl S3Store {
         call.send().await.map_err(Told::of).map(drop).map_err(|told| self.not_written(told, PUT, key))
     }
 
-    /// Makes an earlier version the current one, by a copy at the server with its metadata and tags.
-    pub(crate) async fn copy_version(&self, from: &ObjectMeta, version: &VersionId, over: Over<'_>) -> Result<()> {
-        let key = &from.key;
-        if from.size > MOST_COPIED {
-            let message = format!("the version has {} bytes, and a copy takes at most {MOST_COPIED}", from.size);
-            return Err(self.fault(COPY, ErrorKind::Unsupported, message, key.as_str()));
-        }
-        let path = key.as_str().split('/').map(escaped).collect::<Vec<_>>().join("/");
-        let (encryption, (if_match, if_none_match)) = (self.0.encryption.headers(), over.headers());
-        let call = to!(self, copy_object)
-            .key(key.as_str())
-            .copy_source(format!("{}/{path}?versionId={}", self.0.bucket, escaped(&version.0)))
-            .set_copy_source_if_match(from.etag.as_ref().map(|etag| format!("\"{etag}\"")))
-            .set_if_match(if_match)
-            .set_if_none_match(if_none_match)
-            .set_server_side_encryption(encryption.algorithm)
-            .set_ssekms_key_id(encryption.key)
-            .set_ssekms_encryption_context(encryption.context)
-            .set_bucket_key_enabled(encryption.bucket_key);
-        let told = call.customize().config_override(self.slow()).send().await.map_err(Told::of);
-        told.map(drop).map_err(|told| self.not_written(told, COPY, key))
-    }
-
-    fn not_written(&self, told: Told, call: Call, key: &Key) -> backstay_core::Error {
+    pub(super) fn not_written(&self, told: Told, call: Call, key: &Key) -> backstay_core::Error {
         if told.is_precondition() {
             return self
                 .fault(call, ErrorKind::Conflict, "the key no longer holds what was seen", key.as_str())

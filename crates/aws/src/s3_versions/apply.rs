@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 
+use super::locks::may_be_done;
 use super::objects::VersionedObjects;
 use super::plan::{RestoreVersionPlan, current_of};
 use super::state::with_serial;
@@ -27,7 +28,8 @@ impl VersionedObjects {
     /// Brings an earlier version back, as planned: takes the state's lock, writes, keeps the digest, and gives the lock back
     /// whatever happened. It goes on in a task of its own when it is dropped.
     ///
-    /// Interrupted between state and digest, it leaves a state that Terraform refuses; the same plan again finishes the work.
+    /// Interrupted between state and digest, it leaves a state that Terraform refuses; the same plan again, or a new one, finishes the
+    /// work.
     ///
     /// # Errors
     /// [`Busy`](ErrorKind::Busy) while somebody holds the lock; [`Conflict`](ErrorKind::Conflict) if the object is not the
@@ -64,7 +66,6 @@ impl VersionedObjects {
             return self.copy(key, plan).await;
         }
         let lock = self.locks.take(&self.store, key, "backstay restore").await?;
-        // The lock of a table that only others use does not count, their lock file does.
         let done = AssertUnwindSafe(self.write_state(key, plan, content)).catch_unwind().await;
         let released = lock.release().await;
         let died = |_| Err(Error::new(ErrorKind::Other, "what writes the state panicked").with("key", key));
@@ -127,14 +128,15 @@ impl VersionedObjects {
 
     async fn put(&self, key: &Key, content: &Bytes, over: Over<'_>) -> Result<()> {
         let Err(error) = self.store.put_json(key, content.clone(), over).await else { return Ok(()) };
-        if error.kind() != ErrorKind::Conflict {
+        let unmet = error.kind() == ErrorKind::Conflict;
+        if !unmet && !may_be_done(&error) {
             return Err(error);
         }
         match self.read(key, None).await? {
-            // The answer to an attempt before was lost.
+            // The answer was lost.
             Some((_, there)) if there == *content => Ok(()),
             // A delete marker is something to versitygw, and nothing to Amazon.
-            None if over.is_nothing() => self.store.put_json(key, content.clone(), Over::Anything).await,
+            None if unmet && over.is_nothing() => self.store.put_json(key, content.clone(), Over::Anything).await,
             _ => Err(error),
         }
     }
@@ -156,7 +158,7 @@ impl VersionedObjects {
                 {
                     self.store.copy_version(&meta, &version, Over::Anything).await?;
                 }
-                done => done?,
+                done => done.map_err(|error| self.unread(error, key.as_str(), plan.version.as_deref()))?,
             }
         }
         Ok(RestoreVersionReport { written: plan.writes, digest: false })

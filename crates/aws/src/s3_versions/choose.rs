@@ -70,6 +70,7 @@ mod tests {
             owner: None,
             latest,
             deleted,
+            archived: false,
             state: None,
         }
     }

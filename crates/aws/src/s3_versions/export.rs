@@ -60,6 +60,7 @@ impl VersionedObjects {
                 return Ok(false);
             }
             Err(error) if error.kind() == ErrorKind::Archived => {
+                let error = self.unread(error, &found.key, Some(&found.version));
                 report.problems.push(Problem::new(item_name(&found.key, &found.version), error));
                 return Ok(false);
             }

@@ -30,6 +30,11 @@ impl Decision {
     pub(super) fn new(action: ImportAction, bytes: u64) -> Self {
         Self { action, why: String::new(), bytes, state: None, notes: Vec::new() }
     }
+
+    fn because(mut self, why: impl Into<String>) -> Self {
+        self.why = why.into();
+        self
+    }
 }
 
 #[async_trait]
@@ -86,8 +91,23 @@ impl ResourceImporter for VersionedObjects {
         let replacing = plan.entries.into_iter().filter(|entry| entry.action == ImportAction::Overwrite);
         let planned: HashSet<_> = replacing.map(|entry| (entry.what, entry.why)).collect();
         let mut report = ImportReport::default();
-        for (key, item) in self.items(items, &plan.options, true).await? {
-            let mut decision = self.decide(items, &key, &item, &plan.options).await?;
+        match self.import(items, &plan.options, &planned, &mut report).await {
+            Ok(()) => Ok(report),
+            Err(error) => Err(error.with_payload(report)),
+        }
+    }
+}
+
+impl VersionedObjects {
+    async fn import(
+        &self,
+        items: &dyn ItemSource,
+        options: &ImportOptions,
+        planned: &HashSet<(String, String)>,
+        report: &mut ImportReport,
+    ) -> Result<()> {
+        for (key, item) in self.items(items, options, true).await? {
+            let mut decision = self.decide(items, &key, &item, options).await?;
             let overwrites = decision.action == ImportAction::Overwrite;
             if overwrites && !planned.contains(&(key.to_string(), decision.why.clone())) {
                 decision.action = ImportAction::Conflict;
@@ -100,19 +120,17 @@ impl ResourceImporter for VersionedObjects {
             }
             let action = decision.action;
             if action != ImportAction::Unchanged {
-                report.bytes += decision.bytes;
                 match decision.state {
                     Some((state, content)) => drop(self.write(state, Some(content)).await?),
                     None => self.put_object(items, &key, &item, action == ImportAction::Overwrite).await?,
                 }
+                report.bytes += decision.bytes;
             }
             report.add(action);
         }
-        Ok(report)
+        Ok(())
     }
-}
 
-impl VersionedObjects {
     /// Which items are meant. Of each key the first, which is the newest, if only one can be put back.
     async fn items(&self, items: &dyn ItemSource, options: &ImportOptions, one: bool) -> Result<Vec<(Key, ItemInfo)>> {
         let mut unmatched: Vec<&String> = options.only.iter().collect();
@@ -156,8 +174,7 @@ impl VersionedObjects {
     ) -> Result<Decision> {
         let mut decision = Decision::new(ImportAction::Impossible, 0);
         if !self.means(key.as_str()) {
-            decision.why = format!("the key is none of {self}");
-            return Ok(decision);
+            return Ok(decision.because(format!("the key is none of {self}")));
         }
         if !self.are_states() {
             return self.decide_object(items, key, item, options).await;
@@ -165,9 +182,10 @@ impl VersionedObjects {
         let content = read(items, item).await?;
         let (plan, content) = match self.plan_state(key, From::Point, content).await {
             Ok(planned) => planned,
-            Err(error) if error.kind() == ErrorKind::Refused => {
-                decision.why = error.to_string();
-                return Ok(decision);
+            Err(error) if error.kind() == ErrorKind::Refused => return Ok(decision.because(error.to_string())),
+            Err(error) if error.kind() == ErrorKind::Archived => {
+                // All that does not change from call to call: plans are compared.
+                return Ok(decision.because(format!("what is there now cannot be read: {}", error.message())));
             }
             Err(error) => return Err(error.with("item", &item.name)),
         };

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use backstay_core::Result;
 use backstay_core::store::{BoxStream, GetOptions, Key, ObjectStore as _, Prefix, VersionId};
+use backstay_core::{ErrorKind, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::head::StateHead;
 use super::locks::LOCK_FILE;
 use super::objects::VersionedObjects;
-use crate::s3::{After, S3Store, VersionLine};
+use crate::s3::{After, S3Store, VersionLine, is_archive};
 
 /// Bytes of a state in which its head lies, if Terraform wrote it.
 pub(super) const HEAD_BYTES: u64 = 4 << 10;
@@ -41,7 +41,9 @@ pub struct ObjectVersion {
     pub latest: bool,
     /// Whether it says that the object was deleted, and holds nothing.
     pub deleted: bool,
-    /// Serial and lineage, of a Terraform state.
+    /// Whether it has to be thawed before it can be read: it lies in an archive class, and nobody has thawed it yet.
+    pub archived: bool,
+    /// Serial and lineage, of a Terraform state that can be read.
     pub state: Option<StateHead>,
 }
 
@@ -57,13 +59,15 @@ impl ObjectVersion {
             owner: line.owner,
             latest: line.latest,
             deleted: line.marker,
+            archived: false,
             state: None,
         }
     }
 }
 
 impl VersionedObjects {
-    /// All versions of these objects, newest first for each key. Of states the head is read too: a small request each.
+    /// All versions of these objects, newest first for each key. Of states the head is read too, by a small request each; of
+    /// what is in an archive class, whether it [has been thawed](ObjectVersion::archived).
     ///
     /// Names that are no [`Key`], and Terraform's lock files, are left out.
     pub fn versions(&self) -> BoxStream<'static, Result<ObjectVersion>> {
@@ -71,8 +75,8 @@ impl VersionedObjects {
         let heads = move |found: ObjectVersion| {
             let store = store.clone();
             async move {
-                match states && !found.deleted {
-                    true => with_head(&store, found).await,
+                match states || is_archive(found.class.as_deref()) {
+                    true => looked_at(&store, found, states).await,
                     false => Ok(found),
                 }
             }
@@ -118,15 +122,23 @@ fn lines(store: S3Store, prefix: Prefix) -> BoxStream<'static, Result<ObjectVers
     }))
 }
 
-async fn with_head(store: &S3Store, mut found: ObjectVersion) -> Result<ObjectVersion> {
+async fn looked_at(store: &S3Store, mut found: ObjectVersion, is_state: bool) -> Result<ObjectVersion> {
     if found.size == 0 {
         return Ok(found);
     }
-    let mut options = GetOptions::range(0..found.size.min(HEAD_BYTES));
+    let mut options = GetOptions::range(0..found.size.min(if is_state { HEAD_BYTES } else { 1 }));
     options.version = Some(VersionId(found.version.clone()));
-    let got = store.get(&Key::new(found.key.as_str())?, &options).await?;
-    let head = StateHead::of(&got.body.try_collect::<Vec<_>>().await?.concat());
-    found.state = head.is_state().then_some(head);
+    match store.get(&Key::new(found.key.as_str())?, &options).await {
+        Ok(got) if is_state => {
+            let head = StateHead::of(&got.body.try_collect::<Vec<_>>().await?.concat());
+            found.state = head.is_state().then_some(head);
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::Archived => found.archived = true,
+        // A rule of the bucket ends earlier versions when it likes.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
     Ok(found)
 }
 
@@ -137,6 +149,9 @@ impl fmt::Display for ObjectVersion {
             (_, true) => f.write_str(", deleted")?,
             (Some(StateHead { serial: Some(serial), .. }), _) => write!(f, ", serial {serial}, {} bytes", self.size)?,
             _ => write!(f, ", {} bytes", self.size)?,
+        }
+        if self.archived {
+            f.write_str(", archived: to be thawed first")?;
         }
         if let Some(owner) = &self.owner {
             write!(f, ", by {owner}")?;

@@ -87,26 +87,36 @@ impl Locks {
 impl Held<'_> {
     async fn take_all(&mut self) -> Result<()> {
         if self.locks.file {
-            let file = lock_file(self.key)?;
-            let put = self.store.put(&file, Bytes::from(self.info.clone()), &PutOptions::default()).await;
-            if let Err(error) = put {
-                let there = read_file(self.store, &file).await?;
-                match there {
-                    // The answer to an attempt before was lost.
-                    Some(there) if there == self.info => {}
-                    Some(there) => return Err(busy(&there, self.key, "its lock file")),
-                    None => return Err(error),
-                }
-            }
-            self.file = true;
+            self.take_file().await?;
         }
         if let Some(table) = &self.locks.table {
             let lock = lock_id(self.store, self.key);
-            if !table.take(&lock, &self.info).await? {
+            let taken = table.take(&lock, &self.info).await;
+            self.table = taken.as_ref().map_or_else(may_be_done, |taken| *taken);
+            if !taken? {
                 let there = table.lock(&lock).await?.unwrap_or_default();
                 return Err(busy(&there, self.key, "the lock table"));
             }
-            self.table = true;
+        }
+        // Whoever makes lock files heeds no table: after the plan, one may have begun.
+        if !self.locks.file
+            && let Some(there) = read_file(self.store, &lock_file(self.key)?).await?
+        {
+            return Err(busy(&there, self.key, "its lock file"));
+        }
+        Ok(())
+    }
+
+    async fn take_file(&mut self) -> Result<()> {
+        let file = lock_file(self.key)?;
+        let put = self.store.put(&file, Bytes::from(self.info.clone()), &PutOptions::default()).await;
+        self.file = put.as_ref().map_or_else(may_be_done, |_| true);
+        let Err(error) = put else { return Ok(()) };
+        match read_file(self.store, &file).await? {
+            // The answer was lost.
+            Some(there) if there == self.info => self.file = true,
+            Some(there) => return Err(busy(&there, self.key, "its lock file")),
+            None => return Err(error),
         }
         Ok(())
     }
@@ -114,7 +124,7 @@ impl Held<'_> {
     /// Gives back what was taken, both whatever happens to one.
     pub(super) async fn release(self) -> Result<()> {
         let table = match (&self.locks.table, self.table) {
-            (Some(table), true) => table.release(&lock_id(self.store, self.key), &self.info).await.map(drop),
+            (Some(table), true) => table.release(&lock_id(self.store, self.key), &self.info).await,
             _ => Ok(()),
         };
         let file = if self.file { self.release_file().await } else { Ok(()) };
@@ -127,13 +137,24 @@ impl Held<'_> {
 
     async fn release_file(&self) -> Result<()> {
         let file = lock_file(self.key)?;
+        let is_ours =
+            async || Ok::<_, Error>(read_file(self.store, &file).await?.is_some_and(|there| there == self.info));
         // Somebody may have forced it open, and others taken it.
-        if read_file(self.store, &file).await?.is_none_or(|there| there != self.info) {
+        if !is_ours().await? {
             return Ok(());
         }
-        let outcomes = self.store.delete(&[file.into()]).await?;
-        outcomes.into_iter().try_for_each(|outcome| outcome.result)
+        let outcomes = self.store.delete(&[file.clone().into()]).await;
+        match outcomes.and_then(|outcomes| outcomes.into_iter().try_for_each(|outcome| outcome.result)) {
+            // The answer was lost.
+            Err(error) if may_be_done(&error) && is_ours().await.is_ok_and(|ours| !ours) => Ok(()),
+            done => done,
+        }
     }
+}
+
+/// Whether what failed so may have been done all the same.
+pub(super) fn may_be_done(error: &Error) -> bool {
+    error.kind().is_transient()
 }
 
 /// As Terraform names the state in its table: the digest's item is this and `-md5`.

@@ -17,6 +17,7 @@ mod apply;
 mod choose;
 mod diff;
 mod export;
+mod frozen;
 mod head;
 mod import;
 mod listing;

@@ -27,6 +27,22 @@ const DEFAULT: &str = "default";
 /// version. An object whose name is no [`Key`], such as `a//b`, cannot be taken: the point is partial then and names it. Empty
 /// objects that show a folder in consoles (`a/`) are left out.
 ///
+/// The credential needs, each with the prefix `s3:` unless it has another:
+///
+/// | act | rights |
+/// |---|---|
+/// | [`versions`](Self::versions), export | `ListBucketVersions`, `GetObjectVersion` |
+/// | [`workspaces`](Self::workspaces) | `ListBucket` |
+/// | [`pull`](Self::pull), plans | `ListBucket`, without which nothing is known to be absent, `GetObject`, `GetObjectVersion` |
+/// | writing a state | that of its plan, and `PutObject` |
+/// | [bringing back](Self::bring_back) another object | that of its plan, `PutObject`, `GetObjectVersionTagging`, `PutObjectTagging`, `AbortMultipartUpload` |
+/// | import of other objects | that of its plan, `PutObject`, `AbortMultipartUpload` |
+/// | [`use_lockfile`](Self::use_lockfile) | of `KEY.tflock` `GetObject`, which every plan of a state needs, `PutObject`, `DeleteObject` |
+/// | a [`LockTable`], plans | `dynamodb:GetItem` |
+/// | a [`LockTable`], writing | `dynamodb:PutItem`, `dynamodb:DeleteItem` |
+///
+/// and `kms:Decrypt` to read and `kms:GenerateDataKey` to write where objects are encrypted by a key of AWS KMS.
+///
 /// ```no_run
 /// use backstay_aws::{S3Store, VersionedObjects};
 /// use backstay_aws::s3_versions::Chosen;

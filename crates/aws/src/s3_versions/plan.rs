@@ -84,7 +84,8 @@ impl VersionedObjects {
     /// # Errors
     /// [`Busy`](ErrorKind::Busy) while somebody holds the state's lock; [`Refused`](ErrorKind::Refused) if it is of another
     /// lineage than the current one; [`NotFound`](ErrorKind::NotFound) if there is no such version or it is a delete marker;
-    /// [`Corrupt`](ErrorKind::Corrupt) if it is no Terraform state where one should be; what the servers answer.
+    /// [`Corrupt`](ErrorKind::Corrupt) if it is no Terraform state where one should be; [`Archived`](ErrorKind::Archived), with
+    /// the way to thaw it; [`Unsupported`](ErrorKind::Unsupported) if the server cannot copy so much; what the servers answer.
     pub async fn plan_bring_back(&self, key: &Key, version: &str) -> Result<RestoreVersionPlan> {
         if self.are_states() {
             let (_, content) = self.read(key, Some(version)).await?.ok_or_else(|| no_version(key, version))?;
@@ -93,6 +94,10 @@ impl VersionedObjects {
         self.meant(key)?;
         let (meta, current) = (self.version_meta(key, version).await?, self.head(key).await?);
         let writes = current.as_ref().is_none_or(|current| current.version != meta.version);
+        if writes {
+            let copied = self.store.check_copy(key, &VersionId(version.to_owned())).await;
+            copied.map_err(|error| self.unread(error, key.as_str(), Some(version)))?;
+        }
         Ok(RestoreVersionPlan {
             target: self.store.to_string(),
             key: key.to_string(),
@@ -219,7 +224,7 @@ impl VersionedObjects {
             {
                 return Ok(None);
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(self.unread(error, key.as_str(), version)),
         };
         if got.meta.size > State::MAX_BYTES {
             return Err(too_long(got.meta.size).with("key", key));
@@ -266,6 +271,7 @@ fn raised(
     if let (Some((there, _)), Some(now)) = (there, now)
         && with_serial(content, now)? == **there
     {
+        *serial = (head.serial != Some(now)).then_some(now);
         return Ok(there.clone());
     }
     let highest = head.serial.max(now).unwrap_or_default();

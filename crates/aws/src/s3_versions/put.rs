@@ -1,8 +1,8 @@
 //! Objects that are no states: compared by content, and put back in pieces.
 
-use backstay_core::Result;
 use backstay_core::source::{ImportAction, ImportOptions, ItemInfo, ItemSource};
 use backstay_core::store::{ByteStream, GetOptions, Key, ObjectStore as _, PutOptions};
+use backstay_core::{ErrorKind, Result};
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt as _;
 
@@ -34,7 +34,13 @@ impl VersionedObjects {
     }
 
     async fn is_same(&self, items: &dyn ItemSource, key: &Key, item: &ItemInfo) -> Result<bool> {
-        let (mut one, mut other) = (items.open(item).await?, self.store.get(key, &GetOptions::default()).await?.body);
+        let mut other = match self.store.get(key, &GetOptions::default()).await {
+            Ok(got) => got.body,
+            // Nobody can tell before it is thawed.
+            Err(error) if error.kind() == ErrorKind::Archived => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let mut one = items.open(item).await?;
         let (mut a, mut b) = (Bytes::new(), Bytes::new());
         loop {
             if !more(&mut one, &mut a).await? | !more(&mut other, &mut b).await? {

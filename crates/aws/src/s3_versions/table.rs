@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use backstay_core::Result;
 
+use super::locks::may_be_done;
 use crate::connect::{Connect, connect_methods, own_quota};
 use crate::error::{Call, Told};
 use crate::s3::S3Store;
@@ -24,6 +25,8 @@ const DIGEST: Call = Call { name: "keep the digest", api: "PutItem", right: "dyn
 const ID: &str = "LockID";
 const INFO: &str = "Info";
 const DIGEST_OF: &str = "Digest";
+/// The code for a condition that does not hold.
+const UNMET: &str = "ConditionalCheckFailedException";
 
 /// The `dynamodb_table` of a Terraform backend. For each state it has up to two items: the lock, while somebody holds it,
 /// and the MD5 of the state, without which Terraform refuses what it reads.
@@ -86,44 +89,53 @@ impl LockTable {
     /// Takes the lock, unless somebody holds it.
     pub(super) async fn take(&self, id: &str, info: &str) -> Result<bool> {
         let call = self.client.put_item().table_name(&self.name).item(ID, text(id)).item(INFO, text(info));
-        match call.condition_expression("attribute_not_exists(LockID)").send().await.map_err(Told::of) {
-            Ok(_) => Ok(true),
-            // An attempt before may have taken it, whose answer was lost.
-            Err(told) if told.is("ConditionalCheckFailedException") => {
-                Ok(self.lock(id).await?.as_deref() == Some(info))
-            }
-            Err(told) => Err(told.table_error(LOCK, &self.name, id)),
+        let Err(told) = call.condition_expression("attribute_not_exists(LockID)").send().await.map_err(Told::of) else {
+            return Ok(true);
+        };
+        let (held, error) = (told.is(UNMET), told.table_error(LOCK, &self.name, id));
+        if !held && !may_be_done(&error) {
+            return Err(error);
+        }
+        // An attempt may have taken it whose answer was lost.
+        match self.lock(id).await?.as_deref() == Some(info) {
+            false if !held => Err(error),
+            taken => Ok(taken),
         }
     }
 
     /// Gives the lock back, if it is this one.
-    pub(super) async fn release(&self, id: &str, info: &str) -> Result<bool> {
+    pub(super) async fn release(&self, id: &str, info: &str) -> Result<()> {
         let call = self.client.delete_item().table_name(&self.name).key(ID, text(id));
         let call = call.condition_expression("Info = :ours").expression_attribute_values(":ours", text(info));
-        match call.send().await.map_err(Told::of) {
-            Ok(_) => Ok(true),
-            Err(told) if told.is("ConditionalCheckFailedException") => Ok(self.lock(id).await?.is_none()),
-            Err(told) => Err(told.table_error(UNLOCK, &self.name, id)),
+        let Err(told) = call.send().await.map_err(Told::of) else { return Ok(()) };
+        // It went with an attempt whose answer was lost, or is somebody else's by now.
+        if told.is(UNMET) {
+            return Ok(());
         }
+        let error = told.table_error(UNLOCK, &self.name, id);
+        let is_gone = async || self.lock(id).await.is_ok_and(|there| there.as_deref() != Some(info));
+        if may_be_done(&error) && is_gone().await { Ok(()) } else { Err(error) }
     }
 
     /// Keeps another digest, if the one that is kept is the one that was seen.
     pub(super) async fn put_digest(&self, id: &str, new: &str, old: Option<&str>) -> Result<()> {
         let item = HashMap::from([(ID.to_owned(), text(id)), (DIGEST_OF.to_owned(), text(new))]);
         let call = self.client.put_item().table_name(&self.name).set_item(Some(item));
-        let call = match old.filter(|old| !old.is_empty()) {
-            Some(old) => call.condition_expression("Digest = :old").expression_attribute_values(":old", text(old)),
+        let call = match old {
             None => call.condition_expression("attribute_not_exists(Digest)"),
-        };
-        match call.send().await.map_err(Told::of) {
-            Ok(_) => Ok(()),
-            Err(told)
-                if told.is("ConditionalCheckFailedException") && self.digest(id).await?.as_deref() == Some(new) =>
-            {
-                Ok(())
+            Some(old) => {
+                let seen =
+                    if old.is_empty() { "attribute_not_exists(Digest) OR Digest = :old" } else { "Digest = :old" };
+                call.condition_expression(seen).expression_attribute_values(":old", text(old))
             }
-            Err(told) => Err(told.table_error(DIGEST, &self.name, id)),
+        };
+        let Err(told) = call.send().await.map_err(Told::of) else { return Ok(()) };
+        let (unmet, error) = (told.is(UNMET), told.table_error(DIGEST, &self.name, id));
+        // The answer may be lost.
+        if (unmet || may_be_done(&error)) && self.digest(id).await?.as_deref() == Some(new) {
+            return Ok(());
         }
+        Err(error)
     }
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 const VERSION: u32 = 1;
 pub(super) const CURRENT: &str = "AWSCURRENT";
 pub(super) const PREVIOUS: &str = "AWSPREVIOUS";
+pub(super) const PENDING: &str = "AWSPENDING";
 /// Tags that only AWS sets.
 const RESERVED: &str = "aws:";
 

@@ -12,6 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use super::choice::SecretChoice;
 use super::document::{CURRENT, Document, PREVIOUS, Version};
 use super::open::SecretsManager;
+use super::write::is_of_one;
 use super::{FORMAT, KIND};
 
 /// Secrets that are read at once. Each has at most a few megabytes.
@@ -21,7 +22,8 @@ const AT_ONCE: usize = 8;
 /// values of their versions. A program takes it only into a vault that is encrypted.
 ///
 /// Each secret is an item by its name. One that cannot be read in full is not in the point, which is then partial. The
-/// versions with `AWSCURRENT` and `AWSPREVIOUS` are read, or [all that have a stage](Self::all_versions).
+/// versions with `AWSCURRENT` and `AWSPREVIOUS` are read, or [all that have a stage](Self::all_versions). A rotation that is
+/// under way is told as a note: the value that is read may be about to go.
 ///
 /// The credential needs `secretsmanager:` `ListSecrets`, `DescribeSecret`, `GetSecretValue`, `GetResourcePolicy`, and
 /// `kms:Decrypt` where secrets have keys of their own.
@@ -96,7 +98,7 @@ impl ResourceExporter for Secrets {
             .with("region", self.manager.region())
             .with("secrets", tally.secrets)
             .with("versions", tally.versions);
-        report.problems = tally.problems;
+        (report.problems, report.notes) = (tally.problems, tally.notes);
         for (count, what) in [
             (owned, "belong to other AWS services, which keep them for their own use"),
             (copies, "are replicas of secrets of other regions: export those there, or these by name"),
@@ -114,6 +116,7 @@ struct Tally {
     secrets: u64,
     versions: u64,
     problems: Vec<Problem>,
+    notes: Vec<String>,
 }
 
 impl Secrets {
@@ -122,15 +125,15 @@ impl Secrets {
         let read = |name: String| read(self.manager.clone(), name, self.all_versions);
         let mut documents = stream::iter(names.into_iter().map(read)).buffered(AT_ONCE);
         while let Some((name, document)) = documents.next().await {
-            let document = match document {
-                Ok(document) => document,
-                // Then the others cannot be read either.
-                Err(error) if is_everywhere(error.kind()) => return Err(error),
-                Err(error) => {
+            let (document, note) = match document {
+                Ok(read) => read,
+                Err(error) if is_of_one(&error) => {
                     tally.problems.push(Problem::new(name, error.with_causes()));
                     continue;
                 }
+                Err(error) => return Err(error),
             };
+            tally.notes.extend(note);
             let bytes = document.to_bytes()?;
             let mut item = out.item(ItemSpec::new(&document.name, FORMAT).size_hint(bytes.len() as u64)).await?;
             item.write(bytes).await?;
@@ -142,16 +145,15 @@ impl Secrets {
     }
 }
 
-fn is_everywhere(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Cancelled)
-}
+/// A secret, and what is to be told of it.
+type Read = Result<(Document, Option<String>)>;
 
-async fn read(manager: SecretsManager, name: String, all: bool) -> (String, Result<Document>) {
+async fn read(manager: SecretsManager, name: String, all: bool) -> (String, Read) {
     let document = document(&manager, &name, all).await;
     (name, document)
 }
 
-async fn document(manager: &SecretsManager, name: &str, all: bool) -> Result<Document> {
+async fn document(manager: &SecretsManager, name: &str, all: bool) -> Read {
     let found = manager.describe(name).await?;
     if let Some(until) = found.deleted {
         return Err(backstay_core::Error::new(ErrorKind::Conflict, "the secret is deleted")
@@ -160,10 +162,19 @@ async fn document(manager: &SecretsManager, name: &str, all: bool) -> Result<Doc
             .with("until", until)
             .advise("RestoreSecret brings it back until then"));
     }
+    let pending = found.pending().map(str::to_owned);
+    let note = pending.as_ref().map(|id| {
+        format!("{}: a rotation is under way (AWSPENDING: version {id}): soon it may have another value", found.name)
+    });
     let mut document = Document::new(found.name.clone(), found.arn.clone());
     let is_chosen = |stages: &[String]| all || stages.iter().any(|stage| stage == CURRENT || stage == PREVIOUS);
     for (id, stages) in found.versions.into_iter().filter(|(_, stages)| is_chosen(stages)) {
-        let (value, created) = manager.value(&found.arn, &id).await?;
+        let (value, created) = match manager.value(&found.arn, &id).await {
+            Ok(read) => read,
+            // The function has not put one yet.
+            Err(error) if error.kind() == ErrorKind::NotFound && pending.as_ref() == Some(&id) => continue,
+            Err(error) => return Err(error),
+        };
         document.versions.push(Version { id, stages, created, value });
     }
     document.policy = manager.policy(&found.arn).await?;
@@ -174,5 +185,5 @@ async fn document(manager: &SecretsManager, name: &str, all: bool) -> Result<Doc
     document.replicas = found.replicas.into_iter().map(|replicated| replicated.replica).collect();
     document.created = found.created;
     document.sort();
-    Ok(document)
+    Ok((document, note))
 }

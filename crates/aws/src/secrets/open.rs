@@ -14,13 +14,26 @@ const ACCOUNT: Call = Call { name: "open secrets", api: "GetCallerIdentity", rig
 
 /// AWS Secrets Manager in one region of one account. Clones share it.
 ///
+/// What [`Secrets`](super::Secrets) and [`SecretsRestore`](super::SecretsRestore) need, they say. The credential needs besides,
+/// each with the prefix `secretsmanager:` unless it has another:
+///
+/// | act | rights |
+/// |---|---|
+/// | opening it, with keys that do not tell their account | `sts:GetCallerIdentity`, which everybody has who is not denied it |
+/// | any [`SecretChoice`](super::SecretChoice) | `ListSecrets` unless it is of names, `DescribeSecret` |
+/// | [`replicate`](Self::replicate) | `ReplicateSecretToRegions`; `kms:Decrypt` and `kms:GenerateDataKey` of keys of their own, here and there |
+/// | [`check_replicas`](Self::check_replicas) | in the regions of the replicas `DescribeSecret`, `GetSecretValue`, `kms:Decrypt` |
+/// | [`promote`](Self::promote) | `StopReplicationToReplica`, in the region of the replica |
+/// | [`rotation`](Self::rotation) | no more |
+/// | [`rotate`](Self::rotate) | `RotateSecret`, and `lambda:InvokeFunction` of the function |
+///
 /// ```no_run
 /// use backstay_aws::SecretsManager;
 /// use backstay_aws::secrets::{Secrets, SecretChoice};
 ///
 /// # async fn open() -> backstay_core::Result<()> {
 /// // Region and credential from environment, profile or role, as AWS's own programs find them.
-/// let manager = SecretsManager::builder().region("eu-west-1").build().await?;
+/// let manager = SecretsManager::from_env().await?;
 /// let production = Secrets::new(&manager).choose(SecretChoice::prefix("prod/"));
 /// # let _ = production;
 /// # Ok(())
@@ -38,6 +51,15 @@ struct Shared {
 }
 
 impl SecretsManager {
+    /// The region and account of the credential that AWS's own programs find: `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
+    /// `AWS_PROFILE`, `AWS_ENDPOINT_URL_SECRETS_MANAGER` and the like.
+    ///
+    /// # Errors
+    /// As [`SecretsBuilder::build`].
+    pub async fn from_env() -> Result<Self> {
+        Self::builder().build().await
+    }
+
     /// What must be said to open it.
     pub fn builder() -> SecretsBuilder {
         SecretsBuilder { connect: Connect::new("Secrets Manager", ACCOUNT.name) }

@@ -9,7 +9,7 @@ use backstay_core::{Error, ErrorKind, Result, Secret};
 use jiff::Timestamp;
 
 use super::choice::SecretChoice;
-use super::document::{Replica, Rotation, Value};
+use super::document::{CURRENT, PENDING, Replica, Rotation, Value};
 use super::open::SecretsManager;
 use crate::error::{Call, Carries, Told};
 
@@ -144,6 +144,11 @@ impl Found {
     pub(super) fn holder(&self, stage: &str) -> Option<&str> {
         let has = |stages: &[String]| stages.iter().any(|have| have == stage);
         self.versions.iter().find(|(_, stages)| has(stages)).map(|(id, _)| id.as_str())
+    }
+
+    /// The version that a rotation has begun and not made current.
+    pub(super) fn pending(&self) -> Option<&str> {
+        self.holder(PENDING).filter(|id| self.holder(CURRENT) != Some(id))
     }
 }
 

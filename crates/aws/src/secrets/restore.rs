@@ -35,7 +35,9 @@ const UNDELETE: &str = "undelete";
 /// * What is deleted and still in its recovery window is brought back (`RestoreSecret`) if it is as in the backup.
 /// * Rotation is restored where its function is in the same account and region; nothing is rotated by that.
 /// * A secret with a key of its own, which is not in this region, cannot be restored unless [`kms_key`](Self::kms_key)
-///   names one. A policy that lets everybody in is refused.
+///   names one; nor one of which the backup has no value, or where what is there may not be looked at. The plan says so. A
+///   policy that lets everybody in is refused.
+/// * Where the service fails in the middle, the [`ImportReport`] of what was done is the error's [payload](Error::payload).
 ///
 /// [`ImportOptions::only`] matches names as they were; `*` stands for any characters.
 ///
@@ -168,15 +170,54 @@ impl ResourceImporter for SecretsRestore {
         let undelete: BTreeSet<String> = plan.extra.get(UNDELETE)?.unwrap_or_default();
         let replacing = plan.entries.into_iter().filter(|entry| entry.action == ImportAction::Overwrite);
         let planned: BTreeSet<(String, String)> = replacing.map(|entry| (entry.what, entry.why)).collect();
-        let (mut report, mut targets) = (ImportReport::default(), BTreeSet::new());
-        let mut items = Chosen::new(self, items, &plan.options);
+        let agreed = Agreed { options: plan.options, planned, undelete };
+        let mut report = ImportReport::default();
+        match self.apply_to(items, &agreed, &mut report).await {
+            Ok(()) => Ok(report),
+            Err(error) => Err(error.with_payload(report)),
+        }
+    }
+}
+
+/// What the plan said that somebody agreed to.
+struct Agreed {
+    options: ImportOptions,
+    /// What is overwritten, and why.
+    planned: BTreeSet<(String, String)>,
+    undelete: BTreeSet<String>,
+}
+
+/// What is done about a secret, and why.
+struct Decision {
+    action: ImportAction,
+    why: String,
+    step: Step,
+}
+
+enum Step {
+    Nothing,
+    Create(Option<Box<super::compare::Difference>>),
+    Undelete(Box<super::read::Found>),
+    Bring(Box<super::compare::Difference>),
+}
+
+impl Decision {
+    fn none(action: ImportAction, why: impl Into<String>) -> Self {
+        Self { action, why: why.into(), step: Step::Nothing }
+    }
+}
+
+impl SecretsRestore {
+    async fn apply_to(&self, items: &dyn ItemSource, agreed: &Agreed, report: &mut ImportReport) -> Result<()> {
+        let mut targets = BTreeSet::new();
+        let mut items = Chosen::new(self, items, &agreed.options);
         while let Some(document) = items.next().await? {
             let mut wanted = self.wanted(document);
             let name = wanted.name.clone();
-            let mut decision = self.decide(&mut wanted, &mut targets, plan.options.overwrite).await?;
+            let mut decision = self.decide(&mut wanted, &mut targets, agreed.options.overwrite).await?;
             let is_planned = match &decision.step {
-                Step::Bring(_) => planned.contains(&(name.clone(), decision.why.clone())),
-                Step::Undelete(_) => undelete.contains(&name),
+                Step::Bring(_) => agreed.planned.contains(&(name.clone(), decision.why.clone())),
+                Step::Undelete(_) => agreed.undelete.contains(&name),
                 Step::Nothing | Step::Create(_) => true,
             };
             if !is_planned {
@@ -203,36 +244,21 @@ impl ResourceImporter for SecretsRestore {
                 _ => {}
             }
         }
-        Ok(report)
+        Ok(())
     }
-}
 
-/// What is done about a secret, and why.
-struct Decision {
-    action: ImportAction,
-    why: String,
-    step: Step,
-}
-
-enum Step {
-    Nothing,
-    Create(Option<Box<super::compare::Difference>>),
-    Undelete(Box<super::read::Found>),
-    Bring(Box<super::compare::Difference>),
-}
-
-impl Decision {
-    fn none(action: ImportAction, why: impl Into<String>) -> Self {
-        Self { action, why: why.into(), step: Step::Nothing }
-    }
-}
-
-impl SecretsRestore {
     async fn decide(&self, wanted: &mut Wanted, targets: &mut BTreeSet<String>, overwrite: bool) -> Result<Decision> {
         if !targets.insert(wanted.name.clone()) {
             wanted.impossible = Some("another secret of the backup goes under this name".to_owned());
         }
-        Ok(match self.verdict(wanted).await? {
+        let verdict = match self.verdict(wanted).await {
+            // By its message alone: the rest changes from call to call, and plans are compared.
+            Err(error) if is_of_one(&error) => {
+                Verdict::Impossible(format!("what is there cannot be looked at: {}", error.message()))
+            }
+            verdict => verdict?,
+        };
+        Ok(match verdict {
             Verdict::Create(begun) => {
                 let why = if begun.is_some() { "its restore was interrupted" } else { "it is not there" };
                 Decision { action: ImportAction::Create, why: why.to_owned(), step: Step::Create(begun) }

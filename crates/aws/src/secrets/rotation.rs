@@ -44,6 +44,8 @@ pub struct RotationState {
     pub due: Option<Timestamp>,
     /// It was due and is not done.
     pub overdue: bool,
+    /// The version that a rotation has begun and not made current: it has `AWSPENDING`. One that stays so has failed.
+    pub pending: Option<String>,
 }
 
 impl RotationReport {
@@ -82,7 +84,8 @@ impl SecretsManager {
 }
 
 fn state(secret: String, found: Found, now: Timestamp) -> RotationState {
-    let Some(rotation) = found.rotation else { return RotationState { secret, ..RotationState::default() } };
+    let pending = found.pending().map(str::to_owned);
+    let Some(rotation) = found.rotation else { return RotationState { secret, pending, ..RotationState::default() } };
     let schedule = rotation.schedule.or_else(|| rotation.after_days.map(|days| format!("{days} days")));
     let counted = rotation.last.or(found.created).zip(rotation.after_days).and_then(|(last, days)| {
         let span = SignedDuration::from_hours(days.checked_mul(24)?);
@@ -97,6 +100,7 @@ fn state(secret: String, found: Found, now: Timestamp) -> RotationState {
         last: rotation.last,
         due,
         overdue: due.is_some_and(|due| due < now),
+        pending,
     }
 }
 
@@ -105,21 +109,31 @@ impl fmt::Display for RotationReport {
         let enabled = self.secrets.iter().filter(|secret| secret.enabled).count();
         write!(f, "{enabled} of {} secrets are rotated, {} overdue", self.secrets.len(), self.overdue().count())?;
         for secret in &self.secrets {
-            write!(f, "\n  {}: ", secret.secret)?;
-            if !secret.enabled {
-                f.write_str("not rotated")?;
-                continue;
-            }
-            write!(f, "every {}", secret.schedule.as_deref().unwrap_or("?"))?;
-            match secret.last {
+            write!(f, "\n  {}: {secret}", secret.secret)?;
+        }
+        problems(f, &self.problems)
+    }
+}
+
+/// Without its name.
+impl fmt::Display for RotationState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.enabled {
+            write!(f, "every {}", self.schedule.as_deref().unwrap_or("?"))?;
+            match self.last {
                 Some(last) => write!(f, ", last {last}")?,
                 None => f.write_str(", never yet")?,
             }
-            if let Some(due) = secret.due {
-                write!(f, ", {} {due}", if secret.overdue { "OVERDUE since" } else { "due" })?;
+            if let Some(due) = self.due {
+                write!(f, ", {} {due}", if self.overdue { "OVERDUE since" } else { "due" })?;
             }
+        } else {
+            f.write_str("not rotated")?;
         }
-        problems(f, &self.problems)
+        if let Some(version) = &self.pending {
+            write!(f, ", under way (AWSPENDING: version {version})")?;
+        }
+        Ok(())
     }
 }
 

@@ -86,6 +86,9 @@ impl SecretsRestore {
         if name.is_empty() || name.len() > 512 || !name.bytes().all(is_of_name) {
             impossible = Some("this cannot be a secret's name".to_owned());
         }
+        if document.versions.is_empty() {
+            impossible = Some("the backup has no value of it".to_owned());
+        }
         let bytes = document.len();
         let mut seen = format!("{name}\n{}", document.arn);
         for version in &document.versions {
@@ -131,6 +134,7 @@ impl<'a> Arn<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::document::Value;
     use super::super::open::SecretsManager;
     use super::*;
 
@@ -140,6 +144,9 @@ mod tests {
     fn document() -> Document {
         let arn = "arn:aws:secretsmanager:eu-west-1:111111111111:secret:db-AbCdEf";
         let mut document = Document::new("db".to_owned(), arn.to_owned());
+        let value = Value::binary(b"planted");
+        document.versions =
+            vec![Version { id: "1".repeat(32), stages: vec!["AWSCURRENT".to_owned()], created: None, value }];
         document.policy = Some(format!("{{\"Resource\": \"{arn}\"}}"));
         document.replicas =
             ["us-east-1", "eu-west-1"].map(|region| Replica { region: region.to_owned(), kms_key: None }).to_vec();

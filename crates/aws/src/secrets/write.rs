@@ -209,10 +209,8 @@ pub(super) fn replica(replica: &Replica) -> ReplicaRegionType {
     ReplicaRegionType::builder().region(&replica.region).set_kms_key_id(replica.kms_key.clone()).build()
 }
 
-/// Whether the error is one secret's: then the others go on.
+/// Whether the error is one secret's: then the others go on. What was tried in vain is not tried for each of them.
 pub(super) fn is_of_one(error: &Error) -> bool {
-    !matches!(
-        error.kind(),
-        ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Cancelled | ErrorKind::Corrupt
-    )
+    let kind = error.kind();
+    !kind.is_transient() && !matches!(kind, ErrorKind::Cancelled | ErrorKind::Corrupt)
 }

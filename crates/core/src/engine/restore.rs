@@ -177,8 +177,8 @@ impl PlannedRestore {
     /// Does what the plan says. May be interrupted; making the plan anew and applying it goes on where it stopped.
     ///
     /// # Errors
-    /// What ended it. Entries that failed one by one make it [`Partial`](ErrorKind::Partial), with the report as
-    /// [`Error::payload`].
+    /// What ended it, with the report of what was done as [`Error::payload`] where the importer gave one. Entries that failed
+    /// one by one make it [`Partial`](ErrorKind::Partial), with the report too.
     pub async fn apply(mut self) -> Result<RestoreReport> {
         let vault = self.items.inner.vault();
         let id = RunId::new(vault.clock().now(), &**vault.random());
@@ -232,8 +232,12 @@ impl PlannedRestore {
 
 async fn import(plan: &RestorePlan, items: &dyn ItemSource, importer: &dyn ResourceImporter) -> Result<RestoreReport> {
     let place = |error: Error| error.operation("restore").with("component", &plan.component).with("point", &plan.point);
-    let import = importer.apply(items, plan.import.clone()).await.map_err(place)?;
-    let report = RestoreReport { point: plan.point.clone(), component: plan.component.clone(), import };
+    let of = |import| RestoreReport { point: plan.point.clone(), component: plan.component.clone(), import };
+    let report = of(importer.apply(items, plan.import.clone()).await.map_err(|error| {
+        let done = error.payload::<ImportReport>().cloned();
+        let error = place(error);
+        if let Some(done) = done { error.with_payload(of(done)) } else { error }
+    })?);
     match report.import.problems.first() {
         None => Ok(report),
         Some(first) => {

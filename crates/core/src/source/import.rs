@@ -48,7 +48,8 @@ pub trait ResourceImporter: Debug + Display + Send + Sync + 'static {
     /// Does it.
     ///
     /// # Errors
-    /// What ended it; entries that failed one by one are in the report.
+    /// What ended it, with the report of what was done as [`Error::payload`](crate::Error::payload) if there is one; entries that
+    /// failed one by one are in the report.
     async fn apply(&self, items: &dyn ItemSource, plan: ImportPlan) -> Result<ImportReport>;
 }
 
