@@ -125,7 +125,7 @@ impl Secrets {
         let read = |name: String| read(self.manager.clone(), name, self.all_versions);
         let mut documents = stream::iter(names.into_iter().map(read)).buffered(AT_ONCE);
         while let Some((name, document)) = documents.next().await {
-            let (document, note) = match document {
+            let (document, notes) = match document {
                 Ok(read) => read,
                 Err(error) if is_of_one(&error) => {
                     tally.problems.push(Problem::new(name, error.with_causes()));
@@ -133,7 +133,7 @@ impl Secrets {
                 }
                 Err(error) => return Err(error),
             };
-            tally.notes.extend(note);
+            tally.notes.extend(notes);
             let bytes = document.to_bytes()?;
             let mut item = out.item(ItemSpec::new(&document.name, FORMAT).size_hint(bytes.len() as u64)).await?;
             item.write(bytes).await?;
@@ -146,7 +146,7 @@ impl Secrets {
 }
 
 /// A secret, and what is to be told of it.
-type Read = Result<(Document, Option<String>)>;
+type Read = Result<(Document, Vec<String>)>;
 
 async fn read(manager: SecretsManager, name: String, all: bool) -> (String, Read) {
     let document = document(&manager, &name, all).await;
@@ -163,9 +163,10 @@ async fn document(manager: &SecretsManager, name: &str, all: bool) -> Read {
             .advise("RestoreSecret brings it back until then"));
     }
     let pending = found.pending().map(str::to_owned);
-    let note = pending.as_ref().map(|id| {
+    let mut notes = Vec::new();
+    notes.extend(pending.as_ref().map(|id| {
         format!("{}: a rotation is under way (AWSPENDING: version {id}): soon it may have another value", found.name)
-    });
+    }));
     let mut document = Document::new(found.name.clone(), found.arn.clone());
     let is_chosen = |stages: &[String]| all || stages.iter().any(|stage| stage == CURRENT || stage == PREVIOUS);
     for (id, stages) in found.versions.into_iter().filter(|(_, stages)| is_chosen(stages)) {
@@ -177,6 +178,9 @@ async fn document(manager: &SecretsManager, name: &str, all: bool) -> Read {
         };
         document.versions.push(Version { id, stages, created, value });
     }
+    if document.versions.is_empty() {
+        notes.push(format!("{}: nobody has given it a value yet", document.name));
+    }
     document.policy = manager.policy(&found.arn).await?;
     document.description = found.description;
     document.kms_key = found.kms_key;
@@ -185,5 +189,5 @@ async fn document(manager: &SecretsManager, name: &str, all: bool) -> Read {
     document.replicas = found.replicas.into_iter().map(|replicated| replicated.replica).collect();
     document.created = found.created;
     document.sort();
-    Ok((document, note))
+    Ok((document, notes))
 }

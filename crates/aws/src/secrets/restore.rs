@@ -35,8 +35,9 @@ const UNDELETE: &str = "undelete";
 /// * What is deleted and still in its recovery window is brought back (`RestoreSecret`) if it is as in the backup.
 /// * Rotation is restored where its function is in the same account and region; nothing is rotated by that.
 /// * A secret with a key of its own, which is not in this region, cannot be restored unless [`kms_key`](Self::kms_key)
-///   names one; nor one of which the backup has no value, or where what is there may not be looked at. The plan says so. A
-///   policy that lets everybody in is refused.
+///   names one; nor one where what is there may not be looked at. The plan says so. A policy that lets everybody in is
+///   refused.
+/// * A secret that never had a value comes back without one.
 /// * Where the service fails in the middle, the [`ImportReport`] of what was done is the error's [payload](Error::payload).
 ///
 /// [`ImportOptions::only`] matches names as they were; `*` stands for any characters.
@@ -124,7 +125,7 @@ impl ResourceImporter for SecretsRestore {
         while let Some(document) = items.next().await? {
             report.entries += 1;
             if document.versions.is_empty() {
-                report.problems.push(Problem::new(document.name, "it has no value"));
+                report.unproved.push(format!("{}: whether it ever had a value", document.name));
             }
         }
         report.unproved.push("whether the values still open what they are for".to_owned());

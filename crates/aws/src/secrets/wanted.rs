@@ -87,7 +87,7 @@ impl SecretsRestore {
             impossible = Some("this cannot be a secret's name".to_owned());
         }
         if document.versions.is_empty() {
-            impossible = Some("the backup has no value of it".to_owned());
+            note("the backup has no value of it: one that is there stays, and else it has none".to_owned());
         }
         let bytes = document.len();
         let mut seen = format!("{name}\n{}", document.arn);
