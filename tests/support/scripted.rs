@@ -20,8 +20,10 @@ pub struct Scripted {
 /// What is answered: JSON, or an error by its code.
 pub type Answer = Result<Value, &'static str>;
 
+type Answers = dyn FnMut(&str, &Value) -> Answer + Send;
+
 struct Script {
-    answer: Box<dyn FnMut(&str, &Value) -> Answer + Send>,
+    answer: Box<Answers>,
     calls: Vec<(String, Value)>,
     /// Operations whose next answers are lost, though they are done.
     lost: BTreeMap<String, usize>,
