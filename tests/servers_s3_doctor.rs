@@ -229,10 +229,9 @@ async fn a_credential_that_may_not_look_is_told_the_right_that_it_takes() {
     server.create_bucket("acme", Bucket::versioned());
     let keys = server.user("writer");
     server.allow(&keys, &RolePolicy::new(Role::Writer, "acme").identity().to_string());
-    let store: S3Store =
-        own_s3::builder(&server, "acme", &keys).versions(true).build().await.expect("it need not look");
+    let store: S3Store = own_s3::builder(&server, "acme", &keys).build().await.expect("versions it may see");
     let report = store.doctor().await.expect("it can be asked");
-    for (subject, right) in [("versions", "s3:GetBucketVersioning"), ("policy", "s3:GetBucketPolicy")] {
+    for (subject, right) in [("encryption", "s3:GetEncryptionConfiguration"), ("policy", "s3:GetBucketPolicy")] {
         let found = report.of(subject).expect("it is told");
         assert!(
             found.health == Health::Unknown && found.fix.as_deref().is_some_and(|fix| fix.contains(right)),

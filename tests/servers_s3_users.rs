@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use backstay::aws::{RolePolicy, S3Store};
 use backstay::store::{GetOptions, Key, ObjectRef, ObjectStore, ObjectStoreExt as _, PutOptions};
 use backstay::vault::Role;
@@ -29,13 +31,7 @@ impl Place {
         let server = Versitygw::with_versions_and_users();
         make(&server, &[(BUCKET, Kind::Versioned)]);
         let secrets: Vec<(Role, String)> = ROLES.map(|role| (role, server.user(role.name()).1)).into();
-        let allowed = ROLES.iter().flat_map(|role| {
-            let policy = RolePolicy::new(*role, BUCKET).bucket(role.name());
-            policy["Statement"].as_array().expect("statements").clone()
-        });
-        let allowed: Vec<Value> = allowed.filter(|statement| statement["Effect"] == "Allow").collect();
-        let policy = json!({ "Version": "2012-10-17", "Statement": allowed }).to_string();
-        boto(&server, &format!("s3.put_bucket_policy(Bucket='{BUCKET}', Policy={policy:?})"));
+        boto(&server, &format!("s3.put_bucket_policy(Bucket='{BUCKET}', Policy={:?})", policy_of_all()));
         let keyring = Keyring::generate().expect("fresh keys");
         Vault::create(open(&server, BUCKET).await).keyring(&keyring).build().await.expect("a vault");
         Self { server, keyring, secrets }
@@ -54,6 +50,25 @@ impl Place {
         let vault = Vault::open_as(role, store.clone()).keys(&keys).build().await;
         (vault.expect("the policy is enough to open"), store)
     }
+}
+
+/// What several roles are allowed alike is said once: the gateway keeps a policy in an attribute of a file, which takes 4 KiB.
+fn policy_of_all() -> String {
+    let mut allowed: BTreeMap<String, (Value, Vec<&str>)> = BTreeMap::new();
+    for role in ROLES {
+        let policy = RolePolicy::new(role, BUCKET).bucket(role.name());
+        for statement in policy["Statement"].as_array().expect("statements") {
+            if statement["Effect"] == "Allow" {
+                let what = format!("{}{}", statement["Action"], statement["Resource"]);
+                allowed.entry(what).or_insert_with(|| (statement.clone(), Vec::new())).1.push(role.name());
+            }
+        }
+    }
+    let statements = allowed.into_values().map(|(mut statement, roles)| {
+        statement["Principal"] = json!(roles);
+        statement
+    });
+    json!({ "Version": "2012-10-17", "Statement": statements.collect::<Vec<_>>() }).to_string()
 }
 
 fn program(vault: Vault) -> Backstay {

@@ -269,10 +269,10 @@ impl S3Store {
             put => put?.version.map_or_else(|| key.clone().into(), |version| ObjectRef::version(key.clone(), version)),
         };
         let found = self.head_version(HEAD, &key, None).await;
-        for outcome in self.delete(&[probe]).await? {
-            if let Err(error) = outcome.result {
-                report.unknown("probe", format!("{key} stays: {error}"), "delete it, each of its versions");
-            }
+        let deleted = self.delete(&[probe]).await;
+        let deleted = deleted.and_then(|outcomes| outcomes.into_iter().try_for_each(|outcome| outcome.result));
+        if let Err(error) = deleted {
+            report.unknown("probe", format!("{key} stays: {error}"), "delete it, each of its versions");
         }
         let found = match found {
             Err(error) if error.kind() == ErrorKind::Denied => {

@@ -74,7 +74,9 @@ impl RolePolicy {
         self.document(None)
     }
 
-    /// For the bucket itself, about this principal: its ARN, or on servers other than AWS its access key.
+    /// For the bucket itself, about this principal: its ARN, or on servers other than AWS its access key. A bucket has one
+    /// policy: join the statements of all roles. On versitygw it is an attribute of a file, which takes 4 KiB or so: there say
+    /// once what several roles are allowed alike.
     #[must_use]
     pub fn bucket(&self, principal: &str) -> Value {
         self.document(Some(&match principal.starts_with("arn:") {
@@ -128,12 +130,12 @@ impl RolePolicy {
     fn look(&self) -> Map<String, Value> {
         let actions =
             ["s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration", "s3:ListBucketMultipartUploads"];
-        statement("Look", "Allow", &actions, json!([self.arn()]))
+        self.statement("Look", "Allow", &actions, json!([self.arn()]))
     }
 
     fn list(&self, versions: bool) -> Map<String, Value> {
         let actions: &[&str] = if versions { &["s3:ListBucket", "s3:ListBucketVersions"] } else { &["s3:ListBucket"] };
-        let mut list = statement("List", "Allow", actions, json!([self.arn()]));
+        let mut list = self.statement("List", "Allow", actions, json!([self.arn()]));
         if !self.prefix.is_empty() {
             let places = json!({ "StringLike": { "s3:prefix": [format!("{}*", self.prefix)] } });
             list.insert("Condition".to_owned(), places);
@@ -147,7 +149,7 @@ impl RolePolicy {
         let locks = self.longest_lock_days.is_some();
         let actions: &[&str] = if locks { &["s3:PutObject", "s3:PutObjectRetention"] } else { &["s3:PutObject"] };
         let all = json!([self.object("*")]);
-        let mut replace = statement("NeverReplace", "Deny", &["s3:PutObject"], all.clone());
+        let mut replace = self.statement("NeverReplace", "Deny", &["s3:PutObject"], all.clone());
         let unconditional = json!({
             "Null": { "s3:if-none-match": "true" },
             // A request that does not say whether it creates an object is taken for one that does.
@@ -155,7 +157,7 @@ impl RolePolicy {
         });
         replace.insert("Condition".to_owned(), unconditional);
         let capped = self.longest_lock_days.map(|days| {
-            let mut cap = statement("LockNoLonger", "Deny", &["s3:PutObject", "s3:PutObjectRetention"], all);
+            let mut cap = self.statement("LockNoLonger", "Deny", &["s3:PutObject", "s3:PutObjectRetention"], all);
             let longer =
                 json!({ "NumericGreaterThan": { "s3:object-lock-remaining-retention-days": days.to_string() } });
             cap.insert("Condition".to_owned(), longer);
@@ -174,7 +176,7 @@ impl RolePolicy {
             (false, true) => &["kms:Decrypt"],
             (false, false) => return None,
         };
-        Some(statement("Key", "Allow", actions, json!([key])))
+        Some(self.statement("Key", "Allow", actions, json!([key])))
     }
 
     fn has(&self, right: Right) -> bool {
@@ -184,7 +186,7 @@ impl RolePolicy {
     fn allow(&self, name: &str, actions: &[&str], right: Right) -> Map<String, Value> {
         let grants = self.role.grants().iter().filter(|grant| grant.right == right);
         let places: Vec<String> = grants.map(|grant| self.object(&format!("{}*", grant.under))).collect();
-        statement(name, "Allow", actions, json!(places))
+        self.statement(name, "Allow", actions, json!(places))
     }
 
     fn arn(&self) -> String {
@@ -194,16 +196,17 @@ impl RolePolicy {
     fn object(&self, key: &str) -> String {
         format!("{}/{}{key}", self.arn(), self.prefix)
     }
-}
 
-fn statement(name: &str, effect: &str, actions: &[&str], resources: Value) -> Map<String, Value> {
-    let fields = [
-        ("Sid", json!(format!("Backstay{name}"))),
-        ("Effect", json!(effect)),
-        ("Action", json!(actions)),
-        ("Resource", resources),
-    ];
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    /// Named after the role, so that statements of several roles can stand in one policy.
+    fn statement(&self, name: &str, effect: &str, actions: &[&str], resources: Value) -> Map<String, Value> {
+        let fields = [
+            ("Sid", json!(format!("Backstay{:?}{name}", self.role))),
+            ("Effect", json!(effect)),
+            ("Action", json!(actions)),
+            ("Resource", resources),
+        ];
+        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
 }
 
 #[cfg(test)]
@@ -258,7 +261,8 @@ mod tests {
             assert_eq!(deletes, matches!(role, Role::Pruner | Role::Keeper), "{role}");
         }
         let keeper = RolePolicy::new(Role::Keeper, "b").identity();
-        let delete = keeper["Statement"].as_array().unwrap().iter().find(|s| s["Sid"] == "BackstayDelete").unwrap();
+        let delete =
+            keeper["Statement"].as_array().unwrap().iter().find(|s| s["Sid"] == "BackstayKeeperDelete").unwrap();
         assert_eq!(delete["Resource"], json!(["arn:aws:s3:::b/keys/*"]));
     }
 
@@ -271,5 +275,18 @@ mod tests {
         let statements = bucket["Statement"].as_array().unwrap();
         assert!(statements.iter().all(|s| s["Principal"]["AWS"] == "arn:aws:iam::1:role/restorer"));
         assert_eq!(RolePolicy::new(Role::Restorer, "b").bucket("AK")["Statement"][0]["Principal"], json!(["AK"]));
+    }
+
+    #[test]
+    fn statements_of_all_roles_can_stand_in_one_policy() {
+        let names = |role| {
+            let policy =
+                RolePolicy::new(role, "b").longest_lock_days(35).kms_key("arn:aws:kms:eu-1:1:key/k").identity();
+            let statements = policy["Statement"].as_array().unwrap().clone();
+            statements.into_iter().map(|statement| statement["Sid"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let all: Vec<String> = Role::ALL.into_iter().flat_map(names).collect();
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len(), "{all:?}");
+        assert!(all.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric())), "{all:?}");
     }
 }
