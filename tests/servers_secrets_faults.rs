@@ -201,3 +201,36 @@ async fn what_cannot_be_done_for_one_secret_is_planned_so() {
     let without = made.iter().filter(|asked| asked.get("SecretString").is_none());
     assert_eq!(without.map(|asked| &asked["Name"]).collect::<Vec<_>>(), ["d"]);
 }
+
+/// What would open a secret to everybody, or put over one of the same name elsewhere, is not asked for.
+#[tokio::test]
+async fn what_comes_back_is_closed_to_the_public_and_puts_over_nothing_elsewhere() {
+    let service = Service::new(&[], |operation, asked| match operation {
+        "DescribeSecret" if asked["SecretId"] == "a" => Some(Err("ResourceNotFoundException")),
+        "PutResourcePolicy" | "ReplicateSecretToRegions" => Some(Ok(json!({}))),
+        _ => None,
+    });
+    let manager = service.open().await;
+    let items = Items::new("secrets", "aws.secrets");
+    let version = json!({ "id": id("1"), "stages": ["AWSCURRENT"], "string": "planted" });
+    let item = json!({
+        "backstay_secret": 1,
+        "name": "a",
+        "arn": arn("a"),
+        "policy": r#"{"Version":"2012-10-17","Statement":[]}"#,
+        "replicas": [{ "region": "eu-west-1" }],
+        "versions": [version],
+    });
+    items.add("a", "aws.secret json", item.to_string());
+    let restore = SecretsRestore::new(&manager);
+    let plan = restore.plan(&items, &ImportOptions::default()).await.expect("a plan");
+    let report = restore.apply(&items, plan).await.expect("it applies");
+    assert!(report.problems.is_empty(), "{report:?}");
+    let asked = |operation: &str, what: &str| {
+        let calls = service.server.calls(operation);
+        calls.into_iter().map(|call| call[what].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(asked("PutResourcePolicy", "BlockPublicPolicy"), [true]);
+    assert_eq!(asked("CreateSecret", "ForceOverwriteReplicaSecret"), [false]);
+    assert_eq!(asked("CreateSecret", "AddReplicaRegions"), [json!([{ "Region": "eu-west-1" }])]);
+}
