@@ -72,6 +72,44 @@ async fn a_sweep_ends_at_the_run_where_its_store_goes_down() {
     assert_eq!(report.voided, ids[..1], "it went on");
 }
 
+/// The points that failed before are in the report as well.
+#[tokio::test(start_paused = true)]
+async fn what_failed_before_the_end_is_told_too() {
+    let (world, backstay, points) = three_points(TEXT).await;
+    for _ in 0..2 {
+        backstay.backup("daily").await.expect("a backup");
+    }
+    let (faulty, store) = retried(&world.store);
+    let pruner = program(world.open(store, 9).await.expect("it opens"), exporter(&[]));
+    let plan = pruner.prune("daily").plan().await.expect("a plan");
+    let denied = Rule::new(Fault::FailBefore(ErrorKind::Denied)).on([Operation::Put]);
+    faulty.add(denied.under(format!("sigs/{}", points[0])));
+    goes_down_at(&faulty, &points[1]);
+    let error = plan.apply().await.expect_err("the store is down");
+    ended_at(&error, &points[1]);
+    let left = &error.payload::<PruneReport>().expect("what was done").left;
+    assert_eq!(left.iter().map(|left| left.what.as_str()).collect::<Vec<_>>(), [points[0].to_string()]);
+
+    let world = World::new(3).await;
+    world.backstay(&[("rows", TEXT)]).await.backup("daily").await.expect("a backup");
+    for seed in 15..17 {
+        crash(&world, 5, seed).await;
+    }
+    world.clock.advance(DEAD);
+    let (faulty, store) = retried(&world.store);
+    let sweeper = program(world.open(store, 9).await.expect("it opens"), exporter(&[]));
+    let plan = sweeper.sweep().plan().await.expect("a plan");
+    let voided = plan.steps.iter().filter(|step| step.action == SweepAction::Void);
+    let ids: Vec<PointId> = voided.map(|step| step.id.clone()).collect();
+    let denied = Rule::new(Fault::FailBefore(ErrorKind::Denied)).on([Operation::Put]);
+    faulty.add(denied.under(format!("sigs/{}", ids[0])));
+    goes_down_at(&faulty, &ids[1]);
+    let error = plan.apply().await.expect_err("the store is down");
+    ended_at(&error, &ids[1]);
+    let left = &error.payload::<SweepReport>().expect("what was done").left;
+    assert_eq!(left.iter().map(|left| left.what.as_str()).collect::<Vec<_>>(), [ids[0].to_string()]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_replication_ends_at_the_point_where_its_store_goes_down() {
     let (pair, points) = Pair::with_points(1, 3, TEXT).await;

@@ -66,6 +66,7 @@ async fn apply_steps(vault: &Vault, observers: &Observers, plan: &PrunePlan) -> 
         if let Err(error) = pruner.step(step, &mut report).await {
             // One point that stays must not keep the others; but a store that fails altogether ends it.
             if error.kind().is_transient() || error.kind() == ErrorKind::Cancelled {
+                report.left.append(&mut failed);
                 return Err(error.with("point", &step.id).with_payload(report));
             }
             // Bytes that somebody locked stay until the lock ends, and the tombstone with them: a later prune takes them.

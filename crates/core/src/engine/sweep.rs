@@ -181,7 +181,8 @@ impl SweepRequest {
             keep_all_without_any_point(&mut steps[first..], &facts);
             recorded.extend(facts.recorded_attempts());
         }
-        let uploads = self.stale_uploads(&recorded, now).await?;
+        let (uploads, timeless) = self.stale_uploads(&recorded, now).await?;
+        strange.extend(timeless);
         Ok(SweepPlan { vault: vault.id().clone(), source: source.clone(), made_at: now, steps, uploads, strange })
     }
 
@@ -268,17 +269,34 @@ impl SweepRequest {
     }
 
     /// Uploads that nobody finishes any more, under whatever key, of this source or of the vault's own; those of recorded
-    /// attempts go with what their run left.
-    async fn stale_uploads(&self, recorded: &BTreeSet<(PointId, Tag)>, now: Timestamp) -> Result<Vec<UploadRef>> {
+    /// attempts go with what their run left. Those of which nobody knows when they began are a person's to judge.
+    async fn stale_uploads(
+        &self,
+        recorded: &BTreeSet<(PointId, Tag)>,
+        now: Timestamp,
+    ) -> Result<(Vec<UploadRef>, Option<String>)> {
         let (vault, source) = (&self.backstay.vault, &self.backstay.source);
         let longest = vault.budget().limits().longest_run.saturating_add(self.grace);
-        let is_stale = |upload: &UploadRef| {
+        let (mut stale, mut timeless, mut first) = (Vec::new(), 0_u64, None);
+        let mut uploads = vault.store().uploads(&Prefix::all());
+        while let Some(upload) = uploads.try_next().await? {
             let of_a_run = layout::parse_stored(&upload.key).is_some_and(|attempt| recorded.contains(&attempt));
-            let is_old = upload.started.is_some_and(|started| after(started, longest) <= now);
-            is_old && !of_a_run && layout::is_of(source, &upload.key)
+            if of_a_run || !layout::is_of(source, &upload.key) {
+                continue;
+            }
+            match upload.started {
+                Some(started) if after(started, longest) <= now => stale.push(upload),
+                Some(_) => {}
+                None => {
+                    timeless += 1;
+                    first.get_or_insert(upload.key);
+                }
+            }
+        }
+        let told = |first| {
+            format!("{first}: the first of {timeless} uploads of which the store does not tell when they began")
         };
-        let uploads = vault.store().uploads(&Prefix::all());
-        uploads.try_filter(|upload| std::future::ready(is_stale(upload))).try_collect().await
+        Ok((stale, first.map(told)))
     }
 
     /// Whether the run made a point that somebody deleted without a plan, and whose versions are still there.
