@@ -67,7 +67,7 @@ fn of_tier(lifecycle: &Lifecycle, tier: &TierFacts) -> Vec<Value> {
 fn rule(lifecycle: &Lifecycle, tier: &TierFacts, what: &str, places: Vec<String>, actions: Value) -> Value {
     json!({
         "enabled": true,
-        "name": format!("backstay-{}-{}-{what}", lifecycle.source, tier.name),
+        "name": lifecycle.rule_name(tier, what),
         "type": "Lifecycle",
         "definition": {
             "filters": { "blobTypes": ["blockBlob"], "prefixMatch": places },

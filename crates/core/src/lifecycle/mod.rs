@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, SpanRelativeTo};
 use serde_json::Value;
 
+use crate::digest::Blake3;
 use crate::engine::Backstay;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
@@ -169,8 +170,8 @@ impl Lifecycle {
     ///
     /// An account has one policy for all its containers, and this command replaces it with every rule that is in it, those
     /// of other vaults and programs too. Where one is there, look at it by `az storage account management-policy show
-    /// --query policy`, put the rules of this one into its `rules`, in place of those whose name begins with
-    /// `backstay-SOURCE-`, and create the whole.
+    /// --query policy`, put the rules of this one into its `rules`, in place of those of the same names, and create the whole.
+    /// A name tells the place of its rule; that of a tier which is no more is taken out by hand.
     ///
     /// What was thawed stays out of the archive for the [longest run](Self::longest_run) and a day, so that a restore can
     /// read it. An item that came to a warmer class goes on to the archive after as long at the earliest. Blocks that nobody
@@ -230,6 +231,12 @@ impl Lifecycle {
         }
         Err(Error::new(ErrorKind::Invalid, format!("the lifecycle cannot be rendered: {}", problems.join("; ")))
             .advise("name tiers by `tier`, classes and days by `moves`"))
+    }
+
+    /// Of tiers and sources whose names join alike, and of the same ones elsewhere, it is told by its end.
+    fn rule_name(&self, tier: &TierFacts, what: &str) -> String {
+        let place = Blake3::of(self.items(tier).as_bytes()).to_string();
+        format!("backstay-{}-{}-{what}-{}", self.source, tier.name, place.get(..8).unwrap_or(&place))
     }
 
     /// Days after which no run is alive any more, and one more, as a sweep gives.

@@ -29,7 +29,7 @@ pub(super) fn render(lifecycle: &Lifecycle) -> Value {
 
 fn of_tier(lifecycle: &Lifecycle, tier: &TierFacts) -> Vec<Value> {
     let items = lifecycle.items(tier);
-    let name = |what: &str| format!("backstay-{}-{}-{what}", lifecycle.source, tier.name);
+    let name = |what: &str| lifecycle.rule_name(tier, what);
     let mut rules = Vec::new();
     if !lifecycle.moves.is_empty() {
         let moves = lifecycle.moves.iter();

@@ -102,6 +102,22 @@ fn nothing_that_a_run_may_still_need_is_taken_from_it() {
     }
 }
 
+/// An account has one list of rules for all its containers, and a bucket one for all its vaults.
+#[test]
+fn no_two_places_share_a_rules_name() {
+    let named = |source: &str, tier: &str, place: &str| {
+        let lifecycle =
+            Lifecycle::new(source.parse().unwrap()).tier(&Tier::new(tier).keep(Keep::daily(3))).under(place);
+        let rules = [lifecycle.s3().unwrap().json["Rules"].clone(), lifecycle.azure().unwrap().json["rules"].clone()];
+        let name = |rule: &Value| rule["ID"].as_str().or(rule["name"].as_str()).unwrap().to_owned();
+        rules.iter().flat_map(|rules| rules.as_array().unwrap().iter().map(name)).collect::<Vec<_>>()
+    };
+    let all =
+        [("prod", "eu-daily", "c"), ("prod-eu", "daily", "c"), ("prod-eu", "daily", "d"), ("prod-eu", "daily", "c/x")];
+    let all: Vec<String> = all.into_iter().flat_map(|(source, tier, place)| named(source, tier, place)).collect();
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "{all:#?}");
+}
+
 /// Azure counts from when a version was written: an old item that an attacker overwrites must not lose its good content at
 /// the next run of the rules.
 #[test]
