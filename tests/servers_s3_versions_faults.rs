@@ -150,6 +150,39 @@ async fn a_lock_that_may_have_been_taken_is_given_back() {
     let error = states.bring_back(plan).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(backend.s3.bytes_of(BUCKET, LOCK).is_none(), "the lock file stays");
+    backend.s3.heal();
+    // Something on the way answers in their stead.
+    let plan = backend.states.plan_bring_back(&backend.key, &backend.old).await.unwrap();
+    backend.dynamodb.garble("PutItem", 3);
+    backend.dynamodb.garble("GetItem", 3);
+    let error = backend.states.bring_back(plan).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Other, "{error:?}");
+    assert_eq!((backend.serial().await, backend.lock()), (2, None));
+}
+
+/// Neither a copy of our own is taken for somebody else's, nor the other way round.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_whose_answer_was_lost_is_known_for_our_own() {
+    for lost in [1, 3] {
+        let s3 = Server::start();
+        s3.create_bucket(BUCKET, Bucket::versioned());
+        let (store, key) = (own_s3::open(&s3, BUCKET).await, "a".parse::<Key>().unwrap());
+        for content in ["old", "new"] {
+            store.put(&key, content.into(), &PutOptions::overwrite()).await.unwrap();
+        }
+        let objects = VersionedObjects::key(store.clone(), key.clone());
+        let old = versions(&objects).await.remove(1).version;
+        let plan = objects.plan_bring_back(&key, &old).await.unwrap();
+        s3.fault(Fault::reset().done_first().on([Op::CopyObject]).first(lost));
+        let report = objects.bring_back(plan.clone()).await.unwrap_or_else(|error| panic!("{lost}: {error:?}"));
+        assert!(report.written && s3.bytes_of(BUCKET, "a").as_deref() == Some(b"old"), "{lost}");
+        assert_eq!(versions(&objects).await.len(), 3, "{lost}: it was done more than once");
+        s3.heal();
+        store.put(&key, "theirs".into(), &PutOptions::overwrite()).await.unwrap();
+        let plan = objects.plan_bring_back(&key, &old).await.unwrap();
+        s3.fault(Fault::status(412).on([Op::CopyObject]));
+        assert_eq!(objects.bring_back(plan).await.unwrap_err().kind(), ErrorKind::Conflict, "{lost}");
+    }
 }
 
 /// The state is written and its digest is not: the same call again, with a plan of its own, does what is left.

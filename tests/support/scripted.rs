@@ -27,6 +27,8 @@ struct Script {
     calls: Vec<(String, Value)>,
     /// Operations whose next answers are lost, though they are done.
     lost: BTreeMap<String, usize>,
+    /// The same, and something else is answered.
+    garbled: BTreeMap<String, usize>,
 }
 
 impl Scripted {
@@ -34,7 +36,8 @@ impl Scripted {
     pub fn start(answer: impl FnMut(&str, &Value) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let script = Script { answer: Box::new(answer), calls: Vec::new(), lost: BTreeMap::new() };
+        let script =
+            Script { answer: Box::new(answer), calls: Vec::new(), lost: BTreeMap::new(), garbled: BTreeMap::new() };
         let script = Arc::new(Mutex::new(script));
         let shared = Arc::clone(&script);
         thread::spawn(move || {
@@ -55,6 +58,11 @@ impl Scripted {
         self.script.lock().expect("no panic").lost.insert(operation.to_owned(), answers);
     }
 
+    /// The next so many answers of an operation come as something else: it is done, and nobody can read that.
+    pub fn garble(&self, operation: &str, answers: usize) {
+        self.script.lock().expect("no panic").garbled.insert(operation.to_owned(), answers);
+    }
+
     /// What an operation was asked with, each time.
     pub fn calls(&self, operation: &str) -> Vec<Value> {
         let script = self.script.lock().expect("no panic");
@@ -67,14 +75,14 @@ impl Script {
     fn answer(&mut self, operation: &str, asked: &Value) -> Option<Answer> {
         self.calls.push((operation.to_owned(), asked.clone()));
         let answer = (self.answer)(operation, asked);
-        match self.lost.get_mut(operation) {
-            Some(left) if *left > 0 => {
-                *left -= 1;
-                None
-            }
-            _ => Some(answer),
-        }
+        (!take_one(&mut self.lost, operation)).then_some(answer)
     }
+}
+
+fn take_one(counts: &mut BTreeMap<String, usize>, operation: &str) -> bool {
+    let Some(left) = counts.get_mut(operation).filter(|left| **left > 0) else { return false };
+    *left -= 1;
+    true
 }
 
 /// The items of a table, by `LockID`.
@@ -123,6 +131,7 @@ fn serve(connection: TcpStream, script: &Mutex<Script>) {
                 let asked = serde_json::from_slice(&body).expect("JSON");
                 let Some(answer) = script.lock().expect("no panic").answer(operation, &asked) else { return };
                 match answer {
+                    _ if take_one(&mut script.lock().expect("no panic").garbled, operation) => (200, "<p>".to_owned()),
                     Ok(answer) => (200, answer.to_string()),
                     Err(code) => {
                         let status = if code.starts_with("Internal") { 500 } else { 400 };

@@ -6,7 +6,6 @@ mod connection_string;
 mod error;
 mod extra;
 mod shared_key;
-mod shell;
 mod transport;
 mod wire;
 

@@ -133,6 +133,24 @@ impl fmt::Display for Health {
     }
 }
 
+/// A text as one word of a POSIX shell, whatever is in it: a fix may be a command that people paste.
+///
+/// ```
+/// use backstay_core::doctor::shell_word;
+///
+/// assert_eq!(shell_word("acme-backups"), "acme-backups");
+/// assert_eq!(shell_word("it's $HOME"), r"'it'\''s $HOME'");
+/// ```
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    // Nothing has a meaning within single quotes but the quote that ends them.
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,5 +166,23 @@ mod tests {
                     denied\n           fix: allow s3:GetBucketPolicy\n  fine     versioning: on";
         assert_eq!(report.to_string(), text);
         assert_eq!(report.of("key").map(|finding| finding.health), Some(Health::Critical));
+    }
+
+    #[test]
+    fn a_word_is_taken_by_the_shell_as_it_stands() {
+        let table = [
+            ("acmebackups", "acmebackups"),
+            ("/subscriptions/S/resourceGroups/G", "/subscriptions/S/resourceGroups/G"),
+            ("/resourceGroups/rg(eu)", "'/resourceGroups/rg(eu)'"),
+            ("prod eu", "'prod eu'"),
+            ("$HOME `id` \"!\\", "'$HOME `id` \"!\\'"),
+            ("it's", r"'it'\''s'"),
+            ("a\nb;#", "'a\nb;#'"),
+            ("~", "'~'"),
+            ("", "''"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(shell_word(text), expected);
+        }
     }
 }

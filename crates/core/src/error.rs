@@ -62,6 +62,12 @@ impl ErrorKind {
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Throttled | Self::Unavailable | Self::Timeout)
     }
+
+    /// Whether a write that failed so may have been carried out all the same: its answer was lost, or nobody understood it.
+    #[must_use]
+    pub fn is_unsure(self) -> bool {
+        self.is_transient() || self == Self::Other
+    }
 }
 
 impl fmt::Display for ErrorKind {

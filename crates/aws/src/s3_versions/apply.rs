@@ -8,7 +8,6 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 
-use super::locks::may_be_done;
 use super::objects::VersionedObjects;
 use super::plan::{RestoreVersionPlan, current_of};
 use super::state::with_serial;
@@ -129,7 +128,7 @@ impl VersionedObjects {
     async fn put(&self, key: &Key, content: &Bytes, over: Over<'_>) -> Result<()> {
         let Err(error) = self.store.put_json(key, content.clone(), over).await else { return Ok(()) };
         let unmet = error.kind() == ErrorKind::Conflict;
-        if !unmet && !may_be_done(&error) {
+        if !unmet && !error.kind().is_unsure() {
             return Err(error);
         }
         match self.read(key, None).await? {
@@ -151,14 +150,17 @@ impl VersionedObjects {
         }
         if plan.writes {
             let (version, over) = (VersionId(version.to_owned()), over(found.as_ref()));
-            match self.store.copy_version(&meta, &version, over).await {
-                // As above: a delete marker.
-                Err(error)
-                    if error.kind() == ErrorKind::Conflict && over.is_nothing() && self.head(key).await?.is_none() =>
-                {
-                    self.store.copy_version(&meta, &version, Over::Anything).await?;
+            if let Err(error) = self.store.copy_version(&meta, &version, over).await {
+                let seen = found.and_then(|found| found.version);
+                match self.head(key).await {
+                    // The answer was lost. Where an etag does not follow from the content, a new plan settles it.
+                    Ok(Some(there)) if there.version != seen && there.etag == meta.etag && there.size == meta.size => {}
+                    // As above: a delete marker.
+                    Ok(None) if error.kind() == ErrorKind::Conflict && seen.is_none() => {
+                        self.store.copy_version(&meta, &version, Over::Anything).await?;
+                    }
+                    _ => return Err(self.unread(error, key.as_str(), plan.version.as_deref())),
                 }
-                done => done.map_err(|error| self.unread(error, key.as_str(), plan.version.as_deref()))?,
             }
         }
         Ok(RestoreVersionReport { written: plan.writes, digest: false })

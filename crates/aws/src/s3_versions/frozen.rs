@@ -1,5 +1,6 @@
 //! Versions in an archive class: what to do before they can be read.
 
+use backstay_core::doctor::shell_word;
 use backstay_core::{Error, ErrorKind};
 
 use super::objects::VersionedObjects;
@@ -10,10 +11,12 @@ impl VersionedObjects {
         if error.kind() != ErrorKind::Archived {
             return error;
         }
-        let (bucket, id) = (self.store.bucket(), version.map(|id| format!(" --version-id {id}")).unwrap_or_default());
+        let (bucket, key) = (self.store.bucket(), shell_word(key));
+        let id = version.map(|id| format!(" --version-id {}", shell_word(id))).unwrap_or_default();
         let advice = format!(
             "thaw it by `ObjectStore::thaw` of the bucket's store, or by `aws s3api restore-object --bucket {bucket} --key \
-             {key}{id} --restore-request Days=7`; hours or days later it can be read, and a new plan made"
+             {key}{id} --restore-request Days=7`, with {{}} for what Intelligent-Tiering has archived; hours or days later it can \
+             be read, and a new plan made"
         );
         match version {
             Some(version) => error.with("version", version).advise(advice),

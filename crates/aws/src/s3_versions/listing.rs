@@ -41,7 +41,8 @@ pub struct ObjectVersion {
     pub latest: bool,
     /// Whether it says that the object was deleted, and holds nothing.
     pub deleted: bool,
-    /// Whether it has to be thawed before it can be read: it lies in an archive class, and nobody has thawed it yet.
+    /// Whether it has to be thawed before it can be read: it lies in an archive class, and nobody has thawed it yet. What
+    /// Intelligent-Tiering has archived is known only where it is read, which of states it is.
     pub archived: bool,
     /// Serial and lineage, of a Terraform state that can be read.
     pub state: Option<StateHead>,

@@ -91,10 +91,7 @@ impl Held<'_> {
         }
         if let Some(table) = &self.locks.table {
             let lock = lock_id(self.store, self.key);
-            let taken = table.take(&lock, &self.info).await;
-            self.table = taken.as_ref().map_or_else(may_be_done, |taken| *taken);
-            if !taken? {
-                let there = table.lock(&lock).await?.unwrap_or_default();
+            if let Some(there) = table.take(&lock, &self.info, &mut self.table).await? {
                 return Err(busy(&there, self.key, "the lock table"));
             }
         }
@@ -110,15 +107,18 @@ impl Held<'_> {
     async fn take_file(&mut self) -> Result<()> {
         let file = lock_file(self.key)?;
         let put = self.store.put(&file, Bytes::from(self.info.clone()), &PutOptions::default()).await;
-        self.file = put.as_ref().map_or_else(may_be_done, |_| true);
+        let taken = |error: &Error| error.kind() == ErrorKind::AlreadyExists;
+        self.file = put.as_ref().map_or_else(|error| taken(error) || error.kind().is_unsure(), |_| true);
         let Err(error) = put else { return Ok(()) };
         match read_file(self.store, &file).await? {
             // The answer was lost.
-            Some(there) if there == self.info => self.file = true,
-            Some(there) => return Err(busy(&there, self.key, "its lock file")),
-            None => return Err(error),
+            Some(there) if there == self.info => Ok(()),
+            Some(there) => {
+                self.file = false;
+                Err(busy(&there, self.key, "its lock file"))
+            }
+            None => Err(error),
         }
-        Ok(())
     }
 
     /// Gives back what was taken, both whatever happens to one.
@@ -146,15 +146,10 @@ impl Held<'_> {
         let outcomes = self.store.delete(&[file.clone().into()]).await;
         match outcomes.and_then(|outcomes| outcomes.into_iter().try_for_each(|outcome| outcome.result)) {
             // The answer was lost.
-            Err(error) if may_be_done(&error) && is_ours().await.is_ok_and(|ours| !ours) => Ok(()),
+            Err(error) if error.kind().is_unsure() && is_ours().await.is_ok_and(|ours| !ours) => Ok(()),
             done => done,
         }
     }
-}
-
-/// Whether what failed so may have been done all the same.
-pub(super) fn may_be_done(error: &Error) -> bool {
-    error.kind().is_transient()
 }
 
 /// As Terraform names the state in its table: the digest's item is this and `-md5`.

@@ -7,7 +7,6 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use backstay_core::Result;
 
-use super::locks::may_be_done;
 use crate::connect::{Connect, connect_methods, own_quota};
 use crate::error::{Call, Told};
 use crate::s3::S3Store;
@@ -86,20 +85,27 @@ impl LockTable {
         Ok(Some(item.get(attribute).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default()))
     }
 
-    /// Takes the lock, unless somebody holds it.
-    pub(super) async fn take(&self, id: &str, info: &str) -> Result<bool> {
+    /// Takes the lock; if somebody else holds it, that one's words are the answer. Whatever comes of it, `may_be_ours` says
+    /// whether there is something to give back.
+    pub(super) async fn take(&self, id: &str, info: &str, may_be_ours: &mut bool) -> Result<Option<String>> {
+        *may_be_ours = true;
         let call = self.client.put_item().table_name(&self.name).item(ID, text(id)).item(INFO, text(info));
         let Err(told) = call.condition_expression("attribute_not_exists(LockID)").send().await.map_err(Told::of) else {
-            return Ok(true);
+            return Ok(None);
         };
         let (held, error) = (told.is(UNMET), told.table_error(LOCK, &self.name, id));
-        if !held && !may_be_done(&error) {
+        if !held && !error.kind().is_unsure() {
+            *may_be_ours = false;
             return Err(error);
         }
         // An attempt may have taken it whose answer was lost.
-        match self.lock(id).await?.as_deref() == Some(info) {
-            false if !held => Err(error),
-            taken => Ok(taken),
+        match self.lock(id).await? {
+            Some(there) if there == info => Ok(None),
+            there if held => {
+                *may_be_ours = false;
+                Ok(Some(there.unwrap_or_default()))
+            }
+            _ => Err(error),
         }
     }
 
@@ -114,7 +120,7 @@ impl LockTable {
         }
         let error = told.table_error(UNLOCK, &self.name, id);
         let is_gone = async || self.lock(id).await.is_ok_and(|there| there.as_deref() != Some(info));
-        if may_be_done(&error) && is_gone().await { Ok(()) } else { Err(error) }
+        if error.kind().is_unsure() && is_gone().await { Ok(()) } else { Err(error) }
     }
 
     /// Keeps another digest, if the one that is kept is the one that was seen.
@@ -132,7 +138,7 @@ impl LockTable {
         let Err(told) = call.send().await.map_err(Told::of) else { return Ok(()) };
         let (unmet, error) = (told.is(UNMET), told.table_error(DIGEST, &self.name, id));
         // The answer may be lost.
-        if (unmet || may_be_done(&error)) && self.digest(id).await?.as_deref() == Some(new) {
+        if (unmet || error.kind().is_unsure()) && self.digest(id).await?.as_deref() == Some(new) {
             return Ok(());
         }
         Err(error)

@@ -2,7 +2,7 @@
 
 use azure_core::http::{Body, headers::Headers};
 use azure_storage_blob::models::{BlobClientDeleteOptions, BlockBlobClientUploadOptions, ImmutabilityPolicyMode};
-use backstay_core::doctor::DoctorReport;
+use backstay_core::doctor::{DoctorReport, shell_word};
 use backstay_core::store::{Key, ListEntry, ListOptions, ObjectStore as _, Operation, Prefix, VersionId};
 use backstay_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -13,7 +13,6 @@ use super::put::expiry;
 use super::unfinished::of_etag;
 use super::{BlobStore, told};
 use crate::error::is_status;
-use crate::shell::word;
 
 /// How long the probe's lock would hold if it did, and nobody could lift it.
 const PROBE_LOCK: std::time::Duration = std::time::Duration::from_secs(60);
@@ -69,8 +68,8 @@ impl BlobStore {
                 format!("everybody may read it: {level}"),
                 format!(
                     "az storage container set-permission --account-name {} --name {} --public-access off",
-                    word(&self.0.account),
-                    word(&self.0.container_name)
+                    shell_word(&self.0.account),
+                    shell_word(&self.0.container_name)
                 ),
             ),
         }
@@ -81,7 +80,7 @@ impl BlobStore {
         let fix = format!(
             "az storage account blob-service-properties update --account-name {} --enable-delete-retention true \
              --delete-retention-days 14",
-            word(&self.0.account)
+            shell_word(&self.0.account)
         );
         let found = match self.0.service.get_properties(None).await {
             Ok(answer) => answer.into_model().map_err(|error| told(&error)),
@@ -124,7 +123,7 @@ impl BlobStore {
     async fn blobs(&self, report: &mut DoctorReport) {
         let fix = format!(
             "az storage account blob-service-properties update --account-name {} --enable-versioning true",
-            word(&self.0.account)
+            shell_word(&self.0.account)
         );
         let first = match self.list(&Prefix::all(), &ListOptions::default()).try_next().await {
             Ok(Some(ListEntry::Object(first))) => first,
@@ -167,8 +166,8 @@ impl BlobStore {
         let what = "immutability";
         let fix = format!(
             "az storage container-rm migrate-vlw --storage-account {} --name {}",
-            word(&self.0.account),
-            word(&self.0.container_name)
+            shell_word(&self.0.account),
+            shell_word(&self.0.container_name)
         );
         let flag = flags.and_then(|flags| header(flags, "x-ms-immutable-storage-with-versioning-enabled"));
         let told_on = flag.is_some_and(|flag| flag.eq_ignore_ascii_case("true"));

@@ -5,13 +5,13 @@
 
 use std::fmt;
 
+use backstay_core::doctor::shell_word;
 use backstay_core::store::Prefix;
 use backstay_core::vault::{Right, Role};
 use backstay_core::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use super::BlobStore;
-use crate::shell::word;
 
 const BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs";
 const PATH: &str = "@Resource[Microsoft.Storage/storageAccounts/blobServices/containers/blobs:path]";
@@ -80,7 +80,8 @@ impl BlobStore {
             "NotActions": [],
             "DataActions": actions.iter().map(|action| format!("{BLOBS}/{action}")).collect::<Vec<_>>(),
             "NotDataActions": [],
-            "AssignableScopes": [account],
+            // A resource is none: management groups, subscriptions and groups of resources are.
+            "AssignableScopes": [account.split("/providers/").next().unwrap_or(account)],
         });
         Ok(RoleDefinition {
             role,
@@ -159,8 +160,8 @@ fn cannot(role: Role) -> Vec<&'static str> {
     }
     if has(role, Right::Abort) && !uploads(role) {
         gaps.push(
-            "to give up an upload that nobody finishes takes the right to write, which is the right to overwrite: the service \
-             drops its blocks after a week, before a sweep comes to them",
+            "to give up an upload that nobody finishes takes the right to write, which is the right to overwrite: a sweep says \
+             that it leaves such, and the service drops the blocks a week after the last of them came",
         );
     }
     if has(role, Right::Lock) {
@@ -180,10 +181,15 @@ fn cannot(role: Role) -> Vec<&'static str> {
 impl fmt::Display for RoleDefinition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, definition, condition, scope, sas, cannot, .. } = self;
-        writeln!(f, "az role definition create --role-definition {}", word(definition))?;
-        write!(f, "az role assignment create --assignee WHO --role {} --scope {}", word(name), word(scope))?;
+        writeln!(f, "az role definition create --role-definition {}", shell_word(definition))?;
+        write!(
+            f,
+            "az role assignment create --assignee WHO --role {} --scope {}",
+            shell_word(name),
+            shell_word(scope)
+        )?;
         if !condition.is_empty() {
-            write!(f, " --condition-version 2.0 --condition {}", word(condition))?;
+            write!(f, " --condition-version 2.0 --condition {}", shell_word(condition))?;
         }
         writeln!(f)?;
         writeln!(f, "# nearest SAS: sp={sas}")?;
@@ -229,6 +235,16 @@ mod tests {
         assert_eq!(writer.matches('(').count(), writer.matches(')').count());
     }
 
+    /// <https://learn.microsoft.com/azure/role-based-access-control/role-definitions#assignablescopes>
+    #[test]
+    fn a_role_can_be_assigned_in_the_group_of_its_account() {
+        let store = BlobStore::builder("acme", "vault").credential(crate::Credential::azure_cli()).build().unwrap();
+        let account = "/subscriptions/S/resourceGroups/G/providers/Microsoft.Storage/storageAccounts/acme";
+        let role = store.role_definition(Role::Writer, account, &Prefix::all()).unwrap();
+        assert!(role.definition.contains("\"/subscriptions/S/resourceGroups/G\"\n"), "{}", role.definition);
+        assert_eq!(role.scope, format!("{account}/blobServices/default/containers/vault"));
+    }
+
     #[test]
     fn a_place_that_a_condition_reads_as_another_is_refused() {
         let store = BlobStore::builder("acme", "vault").credential(crate::Credential::azure_cli()).build().unwrap();
@@ -261,7 +277,7 @@ mod tests {
         let writer = store.role_definition(Role::Writer, account, &Prefix::new("$HOME `id`/").unwrap()).unwrap();
         let text = writer.to_string();
         for part in [&writer.definition, &writer.name, &writer.scope, &writer.condition] {
-            assert!(text.contains(&format!(" {}", word(part))), "{text}");
+            assert!(text.contains(&format!(" {}", shell_word(part))), "{text}");
         }
         assert!(writer.condition.contains("StringLike '$HOME `id`/items/*'"), "{}", writer.condition);
     }

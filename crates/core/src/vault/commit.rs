@@ -11,7 +11,7 @@ use crate::store::{ObjectMeta, PutOptions};
 use crate::vault::layout::{self, PointFile};
 use crate::vault::manifest::{MAX_MANIFEST_BYTES, Manifest, Status};
 use crate::vault::points::list_run;
-use crate::vault::settle::{is_unsure, put_new};
+use crate::vault::settle::put_new;
 use crate::vault::signed::{Purpose, Verified};
 use crate::vault::{Point, Vault};
 
@@ -117,7 +117,7 @@ impl Vault {
         let key = layout::manifest(id)?;
         let error = match self.store().put(&key, manifest.clone(), options).await {
             Ok(meta) => return Ok(Committed { at: meta.last_modified, certain: true }),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists || is_unsure(&error) => error,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists || error.kind().is_unsure() => error,
             Err(error) => return Err(error),
         };
         // What cannot be settled stays as unsure as it was.

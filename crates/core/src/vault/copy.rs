@@ -22,7 +22,6 @@ use crate::vault::points::CLOCK_TOLERANCE;
 use crate::vault::prove::prove_object;
 use crate::vault::read::read_range;
 use crate::vault::send::{Sender, hash};
-use crate::vault::settle::is_unsure;
 use crate::vault::signed::Purpose;
 use crate::vault::stored::PART;
 use crate::vault::wary::Wary;
@@ -128,7 +127,7 @@ pub(crate) async fn copy_object(
         copied => copied.map(drop),
     };
     let Err(error) = moved else { return Ok(()) };
-    if error.kind() != ErrorKind::AlreadyExists && !is_unsure(&error) {
+    if error.kind() != ErrorKind::AlreadyExists && !error.kind().is_unsure() {
         return Err(error.with("key", &object.key));
     }
     // Another replicator was faster, or the answer was lost; or somebody put something else there.

@@ -34,7 +34,7 @@ pub(crate) async fn settle(
     result: Result<ObjectMeta>,
 ) -> Result<ObjectMeta> {
     let error = match result {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists || is_unsure(&error) => error,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists || error.kind().is_unsure() => error,
         settled => return settled,
     };
     match find(store, key).await {
@@ -48,11 +48,6 @@ pub(crate) async fn settle(
         // What cannot be settled stays as unsure as it was.
         Ok(None) | Err(_) => Err(error),
     }
-}
-
-/// Whether a call that failed so may have been carried out.
-pub(crate) fn is_unsure(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Throttled | ErrorKind::Other)
 }
 
 /// Deletes objects, all that can be; the first that stays is the error.

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::{GetOptions, Key, ListEntry, ListOptions, ObjectMeta, Prefix, PutOptions};
 use crate::vault::Signer;
 use crate::vault::Vault;
-use crate::vault::settle::{find, is_unsure, put_new};
+use crate::vault::settle::{find, put_new};
 
 /// What a signature is for. A key is trusted for each purpose by itself, through the SSHSIG namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -140,7 +140,7 @@ impl Vault {
         other: &'static str,
     ) -> Result<ObjectMeta> {
         match self.store().put(key, bytes.clone(), options).await {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists || is_unsure(&error) => {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists || error.kind().is_unsure() => {
                 match self.get_small(key, limit).await {
                     Ok((meta, found)) if found == *bytes => Ok(meta),
                     Ok(_) => Err(Error::new(ErrorKind::AlreadyExists, other).with("key", key).because(error)),
