@@ -352,4 +352,11 @@ async fn what_a_server_was_too_busy_to_delete_is_asked_for_again() {
         told.iter().filter_map(|outcome| outcome.result.as_ref().err()).map(|error| error.kind()).collect();
     assert_eq!(left, [ErrorKind::Throttled]);
     assert_eq!(server.keys_in(BUCKET), names[..1]);
+    // What was said of the others counts, though nothing more can be asked.
+    server.heal();
+    server.put_empty(BUCKET, names.iter().cloned());
+    server.fault(Fault::busy_objects(4).on([Op::DeleteObjects]).first(1));
+    server.fault(Fault::status(403).on([Op::DeleteObjects]).from(2));
+    let told = store.delete(&what).await.expect("each is told");
+    assert_eq!(told.iter().filter(|outcome| outcome.result.is_ok()).count(), 6);
 }

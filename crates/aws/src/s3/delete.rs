@@ -1,8 +1,10 @@
 //! Deletes: a thousand at a time, each with its own outcome.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use backstay_core::clock::{Clock as _, SystemClock};
 use backstay_core::store::{DeleteOutcome, ObjectRef, VersionId};
 use backstay_core::{Error, ErrorKind, Result};
 
@@ -13,9 +15,9 @@ const DELETE: Call = Call { name: "delete", api: "DeleteObjects", right: "s3:Del
 const DELETE_VERSION: Call = Call { name: "delete", api: "DeleteObjects", right: "s3:DeleteObjectVersion" };
 /// So many go with one call.
 const BATCH: usize = 1000;
-/// What a server could not do at the moment, of a call that it answered, is asked for again so often: the SDK repeats calls
-/// that fail as a whole.
-const AGAIN: u32 = 3;
+/// What a server could not do at the moment, of a call that it answered, is asked for again after so many milliseconds each:
+/// the SDK repeats calls that fail as a whole.
+const BUSY_WAITS: [u64; 3] = [250, 1000, 4000];
 
 /// The objects of an answer, by key and version.
 type Answers = HashMap<(String, Option<String>), Option<Told>>;
@@ -47,14 +49,19 @@ impl S3Store {
 
     async fn delete_all(&self, batch: &[ObjectRef]) -> Result<Answers> {
         let mut answers = self.delete_batch(batch).await?;
-        for _ in 0..AGAIN {
+        for wait in BUSY_WAITS {
             let is_busy =
                 |object: &&ObjectRef| matches!(answers.get(&name(object)), Some(Some(told)) if told.is_busy());
             let again: Vec<ObjectRef> = batch.iter().filter(is_busy).cloned().collect();
             if again.is_empty() {
                 break;
             }
-            answers.extend(self.delete_batch(&again).await?);
+            SystemClock.sleep(Duration::from_millis(wait)).await;
+            match self.delete_batch(&again).await {
+                Ok(more) => answers.extend(more),
+                // What was said of the others counts.
+                Err(_) => break,
+            }
         }
         Ok(answers)
     }

@@ -128,8 +128,10 @@ impl RolePolicy {
     /// What is asked of a bucket as a whole: no condition can name a place in it, for unfinished uploads neither.
     /// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html>
     fn look(&self) -> Map<String, Value> {
-        let actions =
-            ["s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration", "s3:ListBucketMultipartUploads"];
+        let mut actions = vec!["s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration"];
+        if self.has(Right::Abort) {
+            actions.push("s3:ListBucketMultipartUploads");
+        }
         self.statement("Look", "Allow", &actions, json!([self.arn()]))
     }
 
@@ -225,7 +227,6 @@ mod tests {
         let expected = [
             "s3:GetBucketVersioning",
             "s3:GetBucketObjectLockConfiguration",
-            "s3:ListBucketMultipartUploads",
             "s3:ListBucket",
             "s3:PutObject",
             "s3:PutObjectRetention",
