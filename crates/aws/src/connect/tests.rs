@@ -84,3 +84,17 @@ fn an_address_is_not_shown_with_what_may_be_a_credential() {
         assert!(error.kind() == ErrorKind::Invalid && !format!("{error:?}").contains("planted"), "{error:?}");
     }
 }
+
+/// The SDK tells by words alone why there is no credential: these are its own.
+#[tokio::test]
+async fn who_gives_the_credential_and_is_not_there_is_not_a_credential_that_is_missing() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let with = Credentials::new("key", "secret", None, None, "test");
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).region(Region::new("eu-west-1"));
+    let loader = loader.endpoint_url(format!("http://127.0.0.1:{port}")).retry_config(retries(1));
+    let config = loader.credentials_provider(with.clone()).load().await;
+    let role =
+        AssumeRoleProvider::builder("arn:aws:iam::123456789012:role/backup").session_name("test").configure(&config);
+    let error = role.build_from_provider(with).await.provide_credentials().await.unwrap_err();
+    assert_eq!(without_credential(&error).0, ErrorKind::Unavailable, "{}", chain(&error));
+}

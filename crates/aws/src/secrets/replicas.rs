@@ -135,7 +135,8 @@ impl SecretsManager {
     /// those where each secret must have one.
     ///
     /// # Errors
-    /// If secrets cannot be listed; what concerns one of them is in the report.
+    /// If secrets cannot be listed, or the service fails in the middle: then the report of what was seen is the error's
+    /// [payload](Error::payload). What concerns one secret is in the report.
     pub async fn check_replicas(&self, choice: &SecretChoice, regions: &[&str]) -> Result<ReplicaReport> {
         let mut report = ReplicaReport::default();
         for (name, found) in self.chosen(choice).await? {
@@ -145,7 +146,7 @@ impl SecretsManager {
                     report.problems.push(Problem::new(name, error.with_causes()));
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.with_payload(report)),
             };
             let has = |region: &str| found.replicas.iter().any(|there| there.replica.region == region);
             for region in regions.iter().filter(|region| **region != self.region() && !has(region)) {

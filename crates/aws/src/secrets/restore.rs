@@ -44,7 +44,8 @@ const UNDELETE: &str = "undelete";
 ///
 /// The credential needs `secretsmanager:` `DescribeSecret`, `GetSecretValue`, `GetResourcePolicy`, `CreateSecret`,
 /// `TagResource`, `UntagResource`, `PutSecretValue`, `UpdateSecretVersionStage`, `PutResourcePolicy`, `RestoreSecret`; with
-/// replicas `ReplicateSecretToRegions`, with rotation `RotateSecret`; to overwrite `UpdateSecret`, `DeleteResourcePolicy`.
+/// replicas `ReplicateSecretToRegions`, with rotation `RotateSecret` and `lambda:InvokeFunction` on its function; to overwrite
+/// `UpdateSecret`, `DeleteResourcePolicy`; for secrets with a key of their own `kms:GenerateDataKey` and `kms:Decrypt` on it.
 #[derive(Clone, Debug)]
 pub struct SecretsRestore {
     pub(super) manager: SecretsManager,

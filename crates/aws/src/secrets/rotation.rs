@@ -59,14 +59,15 @@ impl SecretsManager {
     /// How the rotation of the secrets stands at `now`.
     ///
     /// # Errors
-    /// If secrets cannot be listed; what concerns one of them is in the report.
+    /// If secrets cannot be listed, or the service fails in the middle: then the report of what was seen is the error's
+    /// [payload](backstay_core::Error::payload). What concerns one secret is in the report.
     pub async fn rotation(&self, choice: &SecretChoice, now: Timestamp) -> Result<RotationReport> {
         let mut report = RotationReport::default();
         for (name, found) in self.chosen(choice).await? {
             match found {
                 Ok(found) => report.secrets.push(state(name, found, now)),
                 Err(error) if is_of_one(&error) => report.problems.push(Problem::new(name, error.with_causes())),
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.with_payload(report)),
             }
         }
         Ok(report)
