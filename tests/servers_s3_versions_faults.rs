@@ -267,6 +267,22 @@ async fn an_archived_version_is_listed_and_told_how_to_thaw() {
     }
 }
 
+/// Keys are others' to choose, and people paste what they are advised.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_to_thaw_is_a_command_whatever_the_key() {
+    let s3 = Server::start();
+    s3.create_bucket(BUCKET, Bucket::versioned());
+    let (store, key) = (own_s3::open(&s3, BUCKET).await, "reports/$(id) of may".parse::<Key>().unwrap());
+    for content in ["old", "new"] {
+        store.put(&key, content.into(), &PutOptions::overwrite()).await.unwrap();
+        s3.move_to_class(BUCKET, key.as_str(), "GLACIER");
+    }
+    let objects = VersionedObjects::key(store, key.clone());
+    let old = versions(&objects).await.remove(1).version;
+    let error = objects.plan_bring_back(&key, &old).await.unwrap_err().to_string();
+    assert!(error.contains("--key 'reports/$(id) of may' --version-id"), "{error}");
+}
+
 /// What is there and archived cannot be compared: it stays, and the rest of the plan is made.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_over_what_is_archived_is_planned_so() {
