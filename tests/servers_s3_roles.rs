@@ -141,15 +141,23 @@ async fn every_other_role_does_its_work_under_its_policy() {
         points.push(backstay.backup("daily").await.expect("a backup").id);
     }
 
+    let status = async |vault: &Vault| {
+        let looking =
+            Backstay::builder("prod-eu", vault.clone()).tier(tier().covers(["db"])).build().expect("well formed");
+        looking.status().await.unwrap_or_else(|error| panic!("{error:?}"))
+    };
     let (restorer, store) = place.vault(Role::Restorer).await;
+    status(&restorer).await;
     assert!(restored(&restorer, &points[2]).await.expect("it reads").iter().any(|(name, _)| name == "small"));
     denied(store.put(&key("items/y"), Bytes::new(), &PutOptions::default()).await);
 
     let (verifier, store) = place.vault(Role::Verifier).await;
+    status(&verifier).await;
     verifier.verify(&points[2]).depth(Depth::Stored).record().await.expect("it proves and says so");
     denied(store.put(&key("points/y"), Bytes::new(), &PutOptions::default()).await);
 
     let (keeper, store) = place.vault(Role::Keeper).await;
+    status(&keeper).await;
     keeper.hold(&points[0], &"audit".parse().expect("a name"), "why").await.expect("it holds");
     let all_keys = all(&open(&place.server, BUCKET).await).await;
     let item = all_keys.iter().find(|key| key.as_str().starts_with("items/")).expect("an item").clone();
@@ -158,6 +166,7 @@ async fn every_other_role_does_its_work_under_its_policy() {
     }
 
     let (pruner, _) = place.vault(Role::Pruner).await;
+    status(&pruner).await;
     let pruning = Backstay::builder("prod-eu", pruner).tier(tier().covers(["db"])).build().expect("well formed");
     let report = pruning.prune("daily").plan().await.expect("a plan").apply().await.expect("a tombstone");
     assert_eq!(report.tombstoned, [points[1].clone()], "the held one and the newest stay: {report:?}");

@@ -99,7 +99,7 @@ impl RolePolicy {
 
     fn statements(&self) -> Vec<Map<String, Value>> {
         let reads = self.has(Right::Get);
-        let mut statements = vec![self.look(), self.list(reads)];
+        let mut statements = vec![self.look(reads), self.list(reads)];
         if reads {
             // The server tells a lock only to who may ask for it: prune leaves what it sees to be locked.
             let mut actions =
@@ -127,9 +127,9 @@ impl RolePolicy {
 
     /// What is asked of a bucket as a whole: no condition can name a place in it, for unfinished uploads neither.
     /// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html>
-    fn look(&self) -> Map<String, Value> {
+    fn look(&self, uploads: bool) -> Map<String, Value> {
         let mut actions = vec!["s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration"];
-        if self.has(Right::Abort) {
+        if uploads {
             actions.push("s3:ListBucketMultipartUploads");
         }
         self.statement("Look", "Allow", &actions, json!([self.arn()]))

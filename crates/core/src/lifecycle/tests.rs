@@ -33,7 +33,7 @@ fn the_rules_for_s3_are_these() {
     let rendered = of(&daily()).under("backups/").s3().unwrap();
     let expected = json!({ "Rules": [
         {
-            "ID": "backstay-prod-eu-daily-classes",
+            "ID": "backstay-prod-eu-daily-classes-484579e3",
             "Status": "Enabled",
             "Filter": { "And": { "Prefix": "backups/items/prod-eu/daily/", "ObjectSizeGreaterThan": 131_072 } },
             "Transitions": [
@@ -42,7 +42,7 @@ fn the_rules_for_s3_are_these() {
             ],
         },
         {
-            "ID": "backstay-prod-eu-daily-ends",
+            "ID": "backstay-prod-eu-daily-ends-484579e3",
             "Status": "Enabled",
             "Filter": { "Prefix": "backups/items/prod-eu/daily/" },
             "NoncurrentVersionExpiration": { "NoncurrentDays": 30 },
@@ -58,7 +58,7 @@ fn the_rules_for_azure_are_these() {
     let rendered = of(&daily()).under("vault/eu").azure().unwrap();
     let expected = json!({ "rules": [{
         "enabled": true,
-        "name": "backstay-prod-eu-daily-items",
+        "name": "backstay-prod-eu-daily-items-20fb2454",
         "type": "Lifecycle",
         "definition": {
             "filters": { "blobTypes": ["blockBlob"], "prefixMatch": ["vault/eu/items/prod-eu/daily/"] },

@@ -68,7 +68,7 @@ impl ObjectStore for Explained {
 
     fn uploads(&self, prefix: &Prefix) -> BoxStream<'static, Result<UploadRef>> {
         let place = prefix.as_str().to_owned();
-        let explained = move |line: Result<_>| line.map_err(|error| explain(error, Right::List, &place));
+        let explained = move |line: Result<_>| line.map_err(|error| explain(error, Right::Get, &place));
         self.0.uploads(prefix).map(explained).boxed()
     }
 

@@ -38,9 +38,9 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Right {
-    /// List keys, and unfinished uploads.
+    /// List keys.
     List,
-    /// Read objects and what the store knows of them.
+    /// Read objects and what the store knows of them, and see unfinished uploads.
     Get,
     /// Make objects under keys that are free, locked from their first moment where a tier says so.
     Create,
@@ -233,8 +233,8 @@ impl Right {
             Operation::Put | Operation::Upload | Operation::Part | Operation::Complete | Operation::CopyIn => {
                 Some(if mode == PutMode::Overwrite { Self::Overwrite } else { Self::Create })
             }
-            Operation::List | Operation::Uploads => Some(Self::List),
-            Operation::Get | Operation::Head | Operation::Thaw => Some(Self::Get),
+            Operation::List => Some(Self::List),
+            Operation::Get | Operation::Head | Operation::Thaw | Operation::Uploads => Some(Self::Get),
             Operation::Delete => Some(Self::Delete),
             Operation::Abort | Operation::AbortUpload => Some(Self::Abort),
             Operation::Protect => Some(Self::Lock),
