@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use aws_sdk_s3::operation::create_multipart_upload::builders::CreateMultipartUploadFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use backstay_core::store::{Key, ObjectMeta, PutOptions, Upload, VersionId};
@@ -67,7 +68,6 @@ impl S3Store {
         checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
     ) -> Result<S3Upload> {
         let making = self.making(BEGIN, key, options)?;
-        let encryption = self.0.encryption.headers();
         let (algorithm, of) = checksum.unzip();
         let call = to!(self, create_multipart_upload)
             .key(key.as_str())
@@ -77,15 +77,29 @@ impl S3Store {
             .set_tagging(making.tagging)
             .set_object_lock_mode(making.lock.mode)
             .set_object_lock_retain_until_date(making.lock.until)
-            .set_object_lock_legal_hold_status(making.lock.hold)
+            .set_object_lock_legal_hold_status(making.lock.hold);
+        self.begun(call, BEGIN, key, options).await
+    }
+
+    /// Makes the call that begins an upload, with the store's encryption.
+    pub(super) async fn begun(
+        &self,
+        call: CreateMultipartUploadFluentBuilder,
+        what: Call,
+        key: &Key,
+        options: &PutOptions,
+    ) -> Result<S3Upload> {
+        let encryption = self.0.encryption.headers();
+        let call = call
             .set_server_side_encryption(encryption.algorithm)
             .set_ssekms_key_id(encryption.key)
             .set_ssekms_encryption_context(encryption.context)
             .set_bucket_key_enabled(encryption.bucket_key);
-        let begun = call.send().await.map_err(Told::of).map_err(|told| self.error(told, BEGIN, key.as_str()))?;
+        let begun = call.send().await.map_err(Told::of).map_err(|told| self.error(told, what, key.as_str()))?;
         let id = begun.upload_id().filter(|id| !id.is_empty()).map(str::to_owned);
-        let id = id.ok_or_else(|| self.fault(BEGIN, ErrorKind::Other, "the server gave no upload ID", key.as_str()))?;
-        Ok(S3Upload::of(self, key, id, options))
+        let id = id.ok_or_else(|| self.fault(what, ErrorKind::Other, "the server gave no upload ID", key.as_str()))?;
+        let (key, options) = (key.clone(), options.clone());
+        Ok(S3Upload { store: self.clone(), key, id, options, handed: 0, size: None, sent: Arc::default() })
     }
 
     /// Ends an upload; one that is gone is ended.
@@ -117,12 +131,6 @@ impl S3Store {
 }
 
 impl S3Upload {
-    /// One that has begun under this ID.
-    pub(super) fn of(store: &S3Store, key: &Key, id: String, options: &PutOptions) -> Self {
-        let (store, key, options) = (store.clone(), key.clone(), options.clone());
-        Self { store, key, id, options, handed: 0, size: None, sent: Arc::default() }
-    }
-
     /// Takes a part in that the server made.
     pub(super) fn take(&mut self, part: Sent) {
         self.handed = self.handed.max(part.number);
@@ -229,8 +237,7 @@ impl Upload for S3Upload {
         }
         let joined = self.join(&parts).await;
         // What was refused for good leaves nothing behind; where it is not sure, a sweep will look.
-        let unsure = [ErrorKind::Timeout, ErrorKind::Unavailable, ErrorKind::Throttled, ErrorKind::Other];
-        if joined.as_ref().is_err_and(|error| !unsure.contains(&error.kind())) {
+        if joined.as_ref().is_err_and(|error| !error.kind().is_unsure()) {
             self.give_up().await;
         }
         joined

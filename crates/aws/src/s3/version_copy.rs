@@ -107,7 +107,6 @@ impl S3Store {
         let tags = to!(self, get_object_tagging).key(key.as_str()).version_id(&version.0).send().await;
         let tags = tags.map_err(Told::of).map_err(|told| self.unread(told, TAGS, key, Some(version)))?;
         let tags = tags.tag_set().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect();
-        let encryption = self.0.encryption.headers();
         let call = to!(self, create_multipart_upload)
             .key(key.as_str())
             .set_cache_control(found.cache_control().map(str::to_owned))
@@ -118,15 +117,8 @@ impl S3Store {
             .set_expires(found.expires_string().and_then(http_date))
             .set_metadata(found.metadata().cloned())
             .set_website_redirect_location(found.website_redirect_location().map(str::to_owned))
-            .set_tagging(tagging(&tags))
-            .set_server_side_encryption(encryption.algorithm)
-            .set_ssekms_key_id(encryption.key)
-            .set_ssekms_encryption_context(encryption.context)
-            .set_bucket_key_enabled(encryption.bucket_key);
-        let begun = call.send().await.map_err(Told::of).map_err(|told| self.error(told, BEGIN, key.as_str()))?;
-        let id = begun.upload_id().filter(|id| !id.is_empty()).map(str::to_owned);
-        let id = id.ok_or_else(|| self.fault(BEGIN, ErrorKind::Other, "the server gave no upload ID", key.as_str()))?;
-        Ok(S3Upload::of(self, key, id, &PutOptions::default()))
+            .set_tagging(tagging(&tags));
+        self.begun(call, BEGIN, key, &PutOptions::default()).await
     }
 
     async fn end_over(&self, upload: &S3Upload, parts: Vec<Sent>, size: u64, over: Over<'_>) -> Result<()> {
