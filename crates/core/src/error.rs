@@ -63,6 +63,11 @@ impl ErrorKind {
         matches!(self, Self::Throttled | Self::Unavailable | Self::Timeout)
     }
 
+    /// Whether an act over many things ends by it, and does not go on to the next: all of them would fail so.
+    pub(crate) fn ends_all(self) -> bool {
+        self.is_transient() || self == Self::Cancelled
+    }
+
     /// Whether a write that failed so may have been carried out all the same: its answer was lost, or nobody understood it.
     #[must_use]
     pub fn is_unsure(self) -> bool {

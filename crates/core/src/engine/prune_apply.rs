@@ -65,7 +65,7 @@ async fn apply_steps(vault: &Vault, observers: &Observers, plan: &PrunePlan) -> 
     for step in &plan.steps {
         if let Err(error) = pruner.step(step, &mut report).await {
             // One point that stays must not keep the others; but a store that fails altogether ends it.
-            if error.kind().is_transient() || error.kind() == ErrorKind::Cancelled {
+            if error.kind().ends_all() {
                 report.left.append(&mut failed);
                 return Err(error.with("point", &step.id).with_payload(report));
             }

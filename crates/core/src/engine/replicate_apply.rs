@@ -51,8 +51,7 @@ pub(crate) async fn apply(replicator: &Replicator, plan: ReplicationPlan) -> Res
     for step in &plan.steps {
         if let Err(error) = replicator.copy(step, &mut report).await {
             // One point that cannot be copied must not keep the others; but a store that fails altogether ends it.
-            let kind = error.kind();
-            if kind.is_transient() || matches!(kind, ErrorKind::Cancelled | ErrorKind::Exhausted) {
+            if error.kind().ends_all() || error.kind() == ErrorKind::Exhausted {
                 return Err(error.with("point", &step.id).with_payload(report));
             }
             let place = step.id.to_string();

@@ -53,7 +53,7 @@ pub(crate) async fn apply(backstay: &Arc<Inner>, plan: SweepPlan) -> Result<Swee
             Ok(None) => {}
             Ok(Some(why)) => report.left.push(Problem::new(step.id.to_string(), why)),
             // One run that stays must not keep the others; but a store that fails altogether ends it.
-            Err(error) if error.kind().is_transient() || error.kind() == ErrorKind::Cancelled => {
+            Err(error) if error.kind().ends_all() => {
                 report.left.append(&mut failed);
                 return Err(error.with("point", &step.id).with_payload(report));
             }
@@ -63,7 +63,7 @@ pub(crate) async fn apply(backstay: &Arc<Inner>, plan: SweepPlan) -> Result<Swee
     for upload in &plan.uploads {
         match sweeper.abort(upload, &mut report).await {
             Ok(()) => {}
-            Err(error) if error.kind().is_transient() || error.kind() == ErrorKind::Cancelled => {
+            Err(error) if error.kind().ends_all() => {
                 report.left.append(&mut failed);
                 return Err(error.with_payload(report));
             }
