@@ -5,7 +5,9 @@ mod support;
 
 use std::sync::Arc;
 
-use backstay::engine::{PruneAction, PruneReport, ReplicationReport, Replicator, SweepAction, SweepReport};
+use backstay::engine::{
+    PlannedPrune, PlannedSweep, PruneAction, PruneReport, ReplicationReport, Replicator, SweepAction, SweepReport,
+};
 use backstay::store::layer::RetryOptions;
 use backstay::store::{ObjectStore, ObjectStoreExt as _, Operation};
 use backstay::{Error, ErrorKind, MemoryStore, PointId};
@@ -28,14 +30,8 @@ fn goes_down_at(store: &FaultyStore, point: &PointId) {
     }
 }
 
-fn ended_at(error: &Error, point: &PointId) {
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
-    assert!(!error.is_retryable(), "its retries are not spent: {error:?}");
-    assert_eq!(error.context("point"), Some(point.to_string().as_str()), "{error:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_prune_ends_at_the_point_where_its_store_goes_down() {
+/// A prune of three points, and its store.
+async fn pruning() -> (FaultyStore, PlannedPrune, Vec<PointId>) {
     let (world, backstay, points) = three_points(TEXT).await;
     for _ in 0..2 {
         backstay.backup("daily").await.expect("a backup");
@@ -44,15 +40,11 @@ async fn a_prune_ends_at_the_point_where_its_store_goes_down() {
     let pruner = program(world.open(store, 9).await.expect("it opens"), exporter(&[]));
     let plan = pruner.prune("daily").plan().await.expect("a plan");
     assert_eq!(plan.count(PruneAction::Tombstone), 3, "{plan}");
-    goes_down_at(&faulty, &points[1]);
-    let error = plan.apply().await.expect_err("the store is down");
-    ended_at(&error, &points[1]);
-    let report: &PruneReport = error.payload().expect("what was done");
-    assert_eq!(report.tombstoned, points[..1], "it went on");
+    (faulty, plan, points)
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_sweep_ends_at_the_run_where_its_store_goes_down() {
+/// A sweep of three dead runs, and its store.
+async fn sweeping() -> (FaultyStore, PlannedSweep, Vec<PointId>) {
     let world = World::new(3).await;
     world.backstay(&[("rows", TEXT)]).await.backup("daily").await.expect("a backup");
     for seed in 15..18 {
@@ -65,6 +57,34 @@ async fn a_sweep_ends_at_the_run_where_its_store_goes_down() {
     let voided = plan.steps.iter().filter(|step| step.action == SweepAction::Void);
     let ids: Vec<PointId> = voided.map(|step| step.id.clone()).collect();
     assert_eq!(ids.len(), 3, "{plan}");
+    (faulty, plan, ids)
+}
+
+/// Nothing can be signed that belongs to this point.
+fn denies(store: &FaultyStore, point: &PointId) {
+    let denied = Rule::new(Fault::FailBefore(ErrorKind::Denied)).on([Operation::Put]);
+    store.add(denied.under(format!("sigs/{point}")));
+}
+
+fn ended_at(error: &Error, point: &PointId) {
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(!error.is_retryable(), "its retries are not spent: {error:?}");
+    assert_eq!(error.context("point"), Some(point.to_string().as_str()), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prune_ends_at_the_point_where_its_store_goes_down() {
+    let (faulty, plan, points) = pruning().await;
+    goes_down_at(&faulty, &points[1]);
+    let error = plan.apply().await.expect_err("the store is down");
+    ended_at(&error, &points[1]);
+    let report: &PruneReport = error.payload().expect("what was done");
+    assert_eq!(report.tombstoned, points[..1], "it went on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_ends_at_the_run_where_its_store_goes_down() {
+    let (faulty, plan, ids) = sweeping().await;
     goes_down_at(&faulty, &ids[1]);
     let error = plan.apply().await.expect_err("the store is down");
     ended_at(&error, &ids[1]);
@@ -75,34 +95,16 @@ async fn a_sweep_ends_at_the_run_where_its_store_goes_down() {
 /// The points that failed before are in the report as well.
 #[tokio::test(start_paused = true)]
 async fn what_failed_before_the_end_is_told_too() {
-    let (world, backstay, points) = three_points(TEXT).await;
-    for _ in 0..2 {
-        backstay.backup("daily").await.expect("a backup");
-    }
-    let (faulty, store) = retried(&world.store);
-    let pruner = program(world.open(store, 9).await.expect("it opens"), exporter(&[]));
-    let plan = pruner.prune("daily").plan().await.expect("a plan");
-    let denied = Rule::new(Fault::FailBefore(ErrorKind::Denied)).on([Operation::Put]);
-    faulty.add(denied.under(format!("sigs/{}", points[0])));
+    let (faulty, plan, points) = pruning().await;
+    denies(&faulty, &points[0]);
     goes_down_at(&faulty, &points[1]);
     let error = plan.apply().await.expect_err("the store is down");
     ended_at(&error, &points[1]);
     let left = &error.payload::<PruneReport>().expect("what was done").left;
     assert_eq!(left.iter().map(|left| left.what.as_str()).collect::<Vec<_>>(), [points[0].to_string()]);
 
-    let world = World::new(3).await;
-    world.backstay(&[("rows", TEXT)]).await.backup("daily").await.expect("a backup");
-    for seed in 15..17 {
-        crash(&world, 5, seed).await;
-    }
-    world.clock.advance(DEAD);
-    let (faulty, store) = retried(&world.store);
-    let sweeper = program(world.open(store, 9).await.expect("it opens"), exporter(&[]));
-    let plan = sweeper.sweep().plan().await.expect("a plan");
-    let voided = plan.steps.iter().filter(|step| step.action == SweepAction::Void);
-    let ids: Vec<PointId> = voided.map(|step| step.id.clone()).collect();
-    let denied = Rule::new(Fault::FailBefore(ErrorKind::Denied)).on([Operation::Put]);
-    faulty.add(denied.under(format!("sigs/{}", ids[0])));
+    let (faulty, plan, ids) = sweeping().await;
+    denies(&faulty, &ids[0]);
     goes_down_at(&faulty, &ids[1]);
     let error = plan.apply().await.expect_err("the store is down");
     ended_at(&error, &ids[1]);
